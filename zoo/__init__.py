@@ -1,0 +1,21 @@
+"""See the gradient of every layer at every step of any Keras model, and learn why a deep network does not train."""
+
+import importlib
+
+_HOMES = {
+    "GradientNorms": "zoo.telemetry.gradients",
+    "GradientHistory": "zoo.telemetry.history",
+    "probe": "zoo.telemetry.probe",
+    "diagnose": "zoo.telemetry.verdict",
+    "build": "zoo.run",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    """Import a public name when it is first used: `import zoo` itself loads nothing heavy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

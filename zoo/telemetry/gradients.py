@@ -1,0 +1,136 @@
+"""The callback that records the training step's own gradients.
+
+Keras hands a callback no gradients. This one lays itself around `optimizer.apply`, which every trainer calls, while a
+training step runs: the norms are computed in the compiled step from the very gradients that the optimizer gets, and one
+row a step goes to a ring buffer, which is read back once a window or epoch. There is no second backward pass.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from zoo.telemetry.history import GradientHistory
+from zoo.telemetry.layers import owners
+
+WINDOW = 1024
+
+
+class GradientNorms(keras.callbacks.Callback):
+    """Records the gradient norm of every variable and layer at every optimizer step.
+
+    Norms are taken before clipping and after unscaling (loss scaling). With gradient accumulation a step is one batch.
+    A step that holds NaN or infinity is recorded as such. Model and optimizer are touched only while a step runs:
+    checkpoints written in between are those of an untracked model.
+
+    Args:
+        updates: also record the norm of each variable and of its change in the step (`history.update_ratios`);
+            costs a copy of the weights a step.
+
+    Example:
+        norms = GradientNorms()
+        model.fit(x, y, callbacks=[norms])
+        norms.history.norms  # (steps, layers)
+
+        with norms.watch(model):  # the same for `train_on_batch` and loops of your own
+            model.train_on_batch(x, y)
+
+    Raises:
+        RuntimeError: at the start of training, where the gradients of a step cannot be seen (no optimizer, several
+            replicas).
+    """
+
+    def __init__(self, *, updates: bool = False):
+        super().__init__()
+        self.updates = updates
+        self._ring = None
+        self._plain = self._tracked = None
+        self._armed = False
+        self._attached = False
+
+    @property
+    def history(self) -> GradientHistory:
+        """Everything recorded so far, up to the last finished step."""
+        if self._ring is None:
+            raise RuntimeError("GradientNorms has no history yet: give it to model.fit(callbacks=[...]) first.")
+        self._read()
+        return self._ring.history(np.array(self._epoch_ends, np.int64))
+
+    @contextlib.contextmanager
+    def watch(self, model: keras.Model) -> Iterator["GradientNorms"]:
+        """Record each step that `model` is trained by inside the `with` block, whoever calls it."""
+        self.set_model(model)
+        self._attach()
+        self._armed = None  # the block's end takes the callback off, so that no step need ask for it
+        try:
+            yield self
+        finally:
+            self._detach()
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._attach()
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        self._armed = True
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._read()
+        self._epoch_ends.append(self._ring.rows)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self._detach()
+
+    def _attach(self) -> None:
+        model = self.model
+        self._session = getattr(model, "history", None)  # each `fit` makes a new one
+        if getattr(model, "optimizer", None) is None:
+            raise RuntimeError("GradientNorms needs a compiled model: call model.compile(optimizer=...) first.")
+        if keras.backend.backend() == "tensorflow":
+            from zoo.telemetry.ring_tensorflow import Ring
+        else:
+            raise RuntimeError(f"GradientNorms cannot see the gradients of the {keras.backend.backend()} backend yet.")
+        if not self._attached and self._plain is not None and model.train_function is self._plain:
+            # The same compiled model is trained again: its traced step still fits.
+            model.train_function = self._tracked
+            self._attached = True
+            return
+        if self._ring is None or not self._ring.fits(model):
+            self._ring = Ring(model, *owners(model, model.trainable_variables), window=WINDOW, updates=self.updates)
+            self._epoch_ends = []
+        self._ring.steps_per_call = model.steps_per_execution
+        self._plain = model.train_function
+        model.make_train_function(force=True)
+        traced, ring = model.train_function, self._ring
+
+        def tracked(iterator):
+            if self._armed is False or (self._armed and model.history is not self._session):
+                # A training that raised between two steps left this function behind; this call is not ours.
+                self._detach()
+                model.make_train_function()
+                return model.train_function(iterator)
+            if self._armed:
+                self._armed = False
+            if ring.full:
+                self._read()
+            try:
+                with ring.around_call():
+                    return traced(iterator)
+            except ring.end_of_data:
+                raise
+            except BaseException:
+                self._detach()
+                raise
+
+        self._tracked = model.train_function = tracked
+        self._attached = True
+
+    def _detach(self) -> None:
+        if self._attached:
+            self._read()
+            self._attached = self._armed = False
+            if self.model.train_function is self._tracked:
+                self.model.train_function = self._plain
+
+    def _read(self) -> None:
+        self._ring.read()

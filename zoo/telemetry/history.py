@@ -1,0 +1,99 @@
+"""What `GradientNorms` recorded: the gradient norm of every variable at every optimizer step."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GradientHistory:
+    """Gradient norms of one training.
+
+    All norms are L2 norms, in the units of the loss per unit of the variable, float32, as recorded: a non-finite
+    gradient has a non-finite norm.
+
+    Attributes:
+        layers: names of the layers that own trainable variables, in forward order.
+        variables: paths of the trainable variables, in the optimizer's order.
+        owners: (variables,) int64, the index in `layers` of each variable's layer.
+        steps: (steps,) int64, the number of each optimizer step, from 0.
+        variable_norms: (steps, variables) float32, before clipping and after unscaling.
+        clip_norms: (steps, 2) float32, the global norm that entered clipping and the one that left it; NaN where the
+            step applied no update (gradient accumulation, an overflow that loss scaling skipped). `None` without clipping.
+        weight_norms: (steps, variables) float32, of each variable before its update; `None` unless asked for.
+        update_norms: (steps, variables) float32, of each variable's change; `None` unless asked for.
+        epoch_ends: (epochs,) int64, how many steps were recorded when each epoch ended.
+    """
+
+    layers: list[str]
+    variables: list[str]
+    owners: np.ndarray
+    steps: np.ndarray
+    variable_norms: np.ndarray
+    clip_norms: np.ndarray | None = None
+    weight_norms: np.ndarray | None = None
+    update_norms: np.ndarray | None = None
+    epoch_ends: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @functools.cached_property
+    def norms(self) -> np.ndarray:
+        """(steps, layers) float32: the norm over all trainable variables of each layer."""
+        return self._per_layer(self.variable_norms)
+
+    @functools.cached_property
+    def global_norm(self) -> np.ndarray:
+        """(steps,) float32: the norm over all trainable variables, before clipping."""
+        return _root_sum_square(self.variable_norms)
+
+    @property
+    def clipped_fraction(self) -> float:
+        """Share of the updates whose global norm clipping made smaller; 0 without clipping."""
+        if self.clip_norms is None:
+            return 0.0
+        before, after = self.clip_norms[~np.isnan(self.clip_norms[:, 1])].T
+        return float(np.mean(after < before * (1 - 1e-6))) if len(before) else 0.0
+
+    @property
+    def nonfinite(self) -> np.ndarray:
+        """(layers,) int64: the steps at which each layer's gradient held a NaN or an infinity."""
+        return np.count_nonzero(~np.isfinite(self.norms), axis=0)
+
+    @property
+    def update_ratios(self) -> np.ndarray | None:
+        """(steps, layers) float32: update norm over weight norm, of each layer; `None` unless recorded."""
+        if self.update_norms is None:
+            return None
+        return self._per_layer(self.update_norms) / np.maximum(self._per_layer(self.weight_norms), 1e-12)
+
+    def epoch(self, index: int) -> slice:
+        """Return the rows of epoch `index` (0 is the first; -1 the last)."""
+        index = range(len(self.epoch_ends))[index]
+        return slice(int(self.epoch_ends[index - 1]) if index else 0, int(self.epoch_ends[index]))
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to a compressed `.npz` without pickles."""
+        arrays = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        np.savez_compressed(path, **{name: np.asarray(a) for name, a in arrays.items() if a is not None})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "GradientHistory":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        arrays["layers"] = arrays["layers"].tolist()
+        arrays["variables"] = arrays["variables"].tolist()
+        return cls(**arrays)
+
+    def _per_layer(self, values: np.ndarray) -> np.ndarray:
+        columns = [_root_sum_square(values[:, self.owners == i]) for i in range(len(self.layers))]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(values), 0), np.float32)
+
+
+def _root_sum_square(norms: np.ndarray) -> np.ndarray:
+    """(steps, n) -> (steps,); in float64, so that norms below 1e-19, whose squares float32 cannot hold, stay."""
+    return np.sqrt(np.sum(np.square(norms, dtype=np.float64), axis=1)).astype(np.float32)
