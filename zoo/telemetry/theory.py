@@ -332,7 +332,8 @@ def predict_mlp(
             f"widths {list(widths)} must be inputs, then hidden layers, with one sigma_w2 in all or for each"
         )
     sigmas = [float(s) for s in np.broadcast_to(sigma_w2, depth)]
-    _check(min(sigmas), sigma_b2)
+    for sigma in sigmas:
+        _check(sigma, sigma_b2)
     phi, slope = activation_functions(activation, **parameters)
 
     q, mean_square = [], [input_rms**2]  # mean squares of h_0 (the inputs), h_1, ...
@@ -343,10 +344,11 @@ def predict_mlp(
     slopes = np.array([_mean_square(slope, x) for x in q])
     # back[l]: mean square of the gradient at phi(z_l) over that at z_{l+1}; then products from the last layer back.
     back = np.array([s * n1 / n0 for s, (n0, n1) in zip(sigmas[1:], pairwise(widths[1:]), strict=True)])
-    delta = np.append(np.cumprod((slopes[:-1] * back)[::-1])[::-1], 1.0)
-    after = np.append(np.cumprod((slopes[1:] * back)[::-1])[::-1], 1.0)
-    h2 = np.array(mean_square)
-    weight = delta * h2[:-1] * np.array(widths[1:], float) * np.array(widths[:-1], float)
+    with np.errstate(over="ignore"):  # beyond 1e308 the prediction is inf
+        delta = np.append(np.cumprod((slopes[:-1] * back)[::-1])[::-1], 1.0)
+        after = np.append(np.cumprod((slopes[1:] * back)[::-1])[::-1], 1.0)
+        h2 = np.array(mean_square)
+        weight = delta * h2[:-1] * np.array(widths[1:], float) * np.array(widths[:-1], float)
     return Profile(np.array(q), np.sqrt(h2[1:]), np.sqrt(delta), np.sqrt(after), np.sqrt(weight / weight[-1]))
 
 
