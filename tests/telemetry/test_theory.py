@@ -157,6 +157,7 @@ def test_special_fixed_points():
     drifting = mean_field("relu", 2.0, 0.05)
     assert (drifting.q_star, drifting.chi) == (math.inf, pytest.approx(1))
     assert mean_field("relu", 1.9999, 0.05).q_star == pytest.approx(1000, rel=1e-9)
+    assert mean_field("tanh", 2.0, q0=1e-20).q_star == pytest.approx(mean_field("tanh", 2.0).q_star)
     assert mean_field("gelu", 3.0, 0.0).chi == pytest.approx(1.5)  # grows to where it is a ReLU
     assert mean_field("tanh", 1.0, 0.0) == mean_field("tanh", 1.0, 0.0, q0=5.0)
     assert (mean_field("tanh", 1.0).q_star, mean_field("tanh", 1.0).depth_scale) == (0.0, math.inf)

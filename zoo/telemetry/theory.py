@@ -186,7 +186,7 @@ def _fixed_point(v: Callable[[float], float], q0: float) -> float:
         return q0
     up = direction > 0
     start = q = q0
-    while 1e-12 < q < 1e30:
+    while q < 1e30 if up else q > 1e-12:
         q *= 2**0.25 if up else 2**-0.25
         change = v(q) / q - 1
         if abs(change) <= rounding:
@@ -203,7 +203,7 @@ def critical_sigma_w2(activation: str | None, sigma_b2: float = 0.0, *, q0: floa
     """Return the critical line: the smallest `sigma_w2` at which `mean_field(...)` has a chi of 1 or more.
 
     For sigmoid, tanh, softsign, elu and selu chi passes 1 smoothly, at a stable and finite q*. Otherwise:
-        relu, leaky_relu, prelu, linear: chi does not depend on q: the line is 2 / (1 + slope^2) at every `sigma_b2`.
+        relu, leaky_relu, prelu, linear: chi does not depend on q, and the line is 2 / (1 + slope^2) everywhere.
             On it q keeps its value if sigma_b2 = 0 (ReLU's critical point, (2, 0)), else it grows linearly with depth.
         softplus: 2; q* grows without bound on the way there.
         gelu, swish: below sigma_b2 = 0.173 (gelu) or 0.555 (swish) no critical state is stable (Roberts, Yaida & Hanin
