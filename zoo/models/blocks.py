@@ -62,7 +62,10 @@ class Blocks:
         }
 
     def dense(self, x, units: int, *, name: str, use_bias: bool = True, bias: str = "zeros"):
-        """Fully connected layer without activation: (batch, n) -> (batch, units). `bias` is its published initializer."""
+        """Fully connected layer without activation: (batch, n) -> (batch, units).
+
+        `bias` is the published initializer, used unless one is chosen.
+        """
         return keras.layers.Dense(units, name=name, **self._weights(use_bias, bias))(x)
 
     def conv(
@@ -91,24 +94,27 @@ class Blocks:
 
         `options` are the family's epsilon and momentum for batch normalization; the choice's own win over them.
         """
-        make, given = _open(self.normalization)
-        if make is None:
+        if self.normalization is None:
             return x
-        if make is batch_normalization:
-            given = options | given
-        if make is keras.layers.GroupNormalization:
+        kind, given = _parts(self.normalization)
+        if kind in (batch_normalization, keras.layers.BatchNormalization):
+            options = {key: value for key, value in options.items() if key not in given}
+        elif kind is keras.layers.GroupNormalization:
             # Wu & He 2018 use 32 groups; a channel count that 32 does not divide takes the largest common divisor.
-            given = given | {"groups": math.gcd(given.get("groups", 32), x.shape[-1])}
-        return make(name=name, **given)(x)
+            options = {"groups": math.gcd(given.get("groups", 32), x.shape[-1])}
+        else:
+            options = {}
+        return self.normalization(name=name, **options)(x)
 
     def activate(self, x, *, name: str):
         """Apply the chosen activation."""
         if self.activation is None or isinstance(self.activation, str):
             return keras.layers.Activation(self.activation, name=name)(x)
-        make, given = _open(self.activation)
-        if make is keras.layers.PReLU and len(x.shape) == 4:
-            given = {"shared_axes": [1, 2]} | given  # one slope a channel (He et al. 2015, section 2.1)
-        return make(name=name, **given)(x)
+        kind, given = _parts(self.activation)
+        options = {}
+        if kind is keras.layers.PReLU and len(x.shape) == 4 and "shared_axes" not in given:
+            options = {"shared_axes": [1, 2]}  # one slope a channel (He et al. 2015, section 2.1)
+        return self.activation(name=name, **options)(x)
 
     def drop(self, x, *, name: str, rate: float | None = None):
         """Drop units (2-D input) or whole channels (4-D input, Tompson et al. 2015); nothing at rate 0."""
@@ -132,8 +138,8 @@ def _make(get: Callable, choice: Choice):
     return choice()
 
 
-def _open(choice: Callable | None) -> tuple[Callable | None, dict]:
-    """Return what `choice` calls and with which keywords: a `functools.partial` is what a YAML choice becomes."""
+def _parts(choice: Callable) -> tuple[Callable, dict]:
+    """Return what `choice` calls and with which keywords: a choice from YAML is a `functools.partial`."""
     if isinstance(choice, functools.partial):
         return choice.func, choice.keywords
     return choice, {}

@@ -12,7 +12,7 @@ def mlp(
 ) -> keras.Model:
     """Build `depth` hidden layers of `width` units and a linear output: (batch, *input_shape) -> (batch, classes).
 
-    Parameters: `n w + w` for the first layer of n inputs, `w (w + 1)` for each further one, `(w + 1) classes` for the output.
+    Parameters: `(n + 1) w` for n inputs, `(w + 1) w` in each further hidden layer, `(w + 1) classes` in the output.
 
     Args:
         input_shape: of one sample; flattened.
