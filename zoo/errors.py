@@ -1,5 +1,91 @@
-"""The one exception that a person's own mistake raises."""
+"""How a mistake is told: a person's own in one line, an error in a person's code with that code's traceback."""
+
+import contextlib
+import difflib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+# As the person set it: inside `reported` it is always 1.
+FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class UserError(Exception):
     """A mistake in what the user gave (config, data, file, server). Its text is one line: the thing, and the cure."""
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Turn an exception that leaves the block into what the user should read, and exit with 1.
+
+    With HYDRA_FULL_ERROR=1 in the environment exceptions pass as they are.
+    """
+    if FULL_ERROR:
+        yield
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or else Hydra prints several lines of its own
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except Exception as error:
+        tell(error)
+        sys.exit(1)
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def tell(error: Exception) -> None:
+    """Print one line for a user's mistake, the traceback for an error in somebody's code."""
+    line = explain(error)
+    if line is None:
+        traceback.print_exception(error.with_traceback(_past_our_own(error.__traceback__)))
+    else:
+        print(f"error: {line}", file=sys.stderr)
+
+
+def _past_our_own(stack: TracebackType | None) -> TracebackType | None:
+    """Return the frames from the first that is neither ours nor Hydra's on; all of them where there is none."""
+    first = stack
+    while first is not None:
+        path = Path(first.tb_frame.f_code.co_filename)
+        if path.name != "train.py" and "hydra" not in path.parts and Path(__file__).parent not in path.parents:
+            return first
+        first = first.tb_next
+    return stack
+
+
+def explain(error: Exception) -> str | None:
+    """Return one line for a mistake in what the user gave; `None` for an error in somebody's code."""
+    if isinstance(error, UserError):
+        return " ".join(str(error).split())
+    if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "antlr4"):
+        return None
+    text = f"{error}\n{error.__cause__ or ''}"
+    if cause := re.search(r"Key '([^']+)' (?:is )?not in", text):
+        key = re.search(r"full_key: (\S+)", text)
+        whole = re.search(r"Could not override '([^']+)'", text)
+        name = whole[1] if whole else key[1] if key else cause[1]
+        return f"there is no {name} in this configuration; `python train.py --cfg job` lists the keys there are."
+    if missing := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, choice = missing.groups()
+        choices = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        close = difflib.get_close_matches(choice, choices, n=1)
+        hint = f"did you mean {group}={close[0]}? " if close else ""
+        return f"{group}={choice}: no such choice; {hint}Choices: {', '.join(choices)}."
+    if group := re.search(r"Could not override '([^']+)'\.\nNo match in the defaults list", text):
+        return f"there is no group or key {group[1]}; `python train.py --help` lists the groups."
+    if conversion := re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text):
+        key = re.search(r"full_key: (\S+)", text)
+        kinds = {"Integer": "a whole number", "Boolean": "true or false", "Float": "a number"}
+        name = key[1] if key else "the value"
+        return f"{name}={conversion[1]}: it must be {kinds.get(conversion[2], conversion[2])}."
+    if wrong := re.search(r"Value '(.*)' is not a valid (\w+)", text):
+        key = re.search(r"full_key: (\S+)", text)
+        kind = "true or false" if wrong[2] == "bool" else f"a {wrong[2]}"
+        return f"{key[1] if key else 'the value'}={wrong[1]}: it must be {kind}."
+    return " ".join(text.split())

@@ -45,7 +45,7 @@ def tape_norms(model: keras.Model, x, y, optimizer, *, epochs=1, scale=None) -> 
     copy.set_weights(model.get_weights())
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = type(optimizer).from_config(optimizer.get_config())
-    rows = []
+    rows, losses = [], []
     for _ in range(epochs):
         for start in range(0, len(x), BATCH):
             xb, yb = x[start : start + BATCH], y[start : start + BATCH]
@@ -54,8 +54,10 @@ def tape_norms(model: keras.Model, x, y, optimizer, *, epochs=1, scale=None) -> 
                 scaled = value * scale if scale else value
             grads = tape.gradient(scaled, copy.trainable_variables)
             unscaled = [tf.cast(g, tf.float32) / (scale or 1.0) for g in grads]
+            losses.append(float(value))
             rows.append([np.sqrt(np.sum(np.square(g.numpy(), dtype="float64"))) for g in unscaled])
             optimizer.apply(unscaled if scale else grads, copy.trainable_variables)
+    tape_norms.losses = losses
     return np.array(rows)
 
 
@@ -99,6 +101,7 @@ def test_norms_are_the_training_steps_own(case, updates, data):
     fit(model, data, norms, **fit_options)
     assert norms.history.variable_norms.shape == expected.shape
     np.testing.assert_allclose(norms.history.variable_norms, expected, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(norms.history.losses, tape_norms.losses, rtol=1e-5)
     assert norms.history.steps.tolist() == list(range(len(expected)))
     assert norms.history.layers == ["dense_1", "dense_2", "dense_3", "logits"]
     by_layer = np.sqrt(expected[:, ::2] ** 2 + expected[:, 1::2] ** 2)

@@ -20,6 +20,8 @@ class GradientHistory:
         owners: (variables,) int64, the index in `layers` of each variable's layer.
         steps: (steps,) int64, the number of each optimizer step, from 0.
         variable_norms: (steps, variables) float32, before clipping and after unscaling.
+        losses: (steps,) float32, each step's loss on its batch, regularization included; NaN where the train step does
+            not pass it through `optimizer.scale_loss`.
         clip_norms: (steps, 2) float32, the global norm that entered clipping and the one that left it; NaN where the
             step applied no update (gradient accumulation, an overflow that loss scaling skipped). `None` without clipping.
         weight_norms: (steps, variables) float32, of each variable before its update; `None` unless asked for.
@@ -32,6 +34,7 @@ class GradientHistory:
     owners: np.ndarray
     steps: np.ndarray
     variable_norms: np.ndarray
+    losses: np.ndarray
     clip_norms: np.ndarray | None = None
     weight_norms: np.ndarray | None = None
     update_norms: np.ndarray | None = None

@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from zoo.telemetry.history import GradientHistory
 
-# Squares outside these bounds may have left float32; such rows are computed again, each gradient divided by its maximum.
+# Squares outside these bounds may have left float32: such rows are computed again, each gradient over its maximum.
 SMALLEST, LARGEST = 1e-30, 1e30
 
 
 class Ring:
-    """One row a step: each variable's gradient norm, the clip norms, and if asked weight and update norms.
+    """One row a step: each variable's gradient norm, the loss, the clip norms, and if asked weight and update norms.
 
     `window` rows are held in a variable of its own that belongs neither to the model nor to the optimizer, so that it
     gets into no checkpoint.
@@ -32,7 +32,7 @@ class Ring:
         self.inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         self.clips = _clips(self.inner)
         n = len(self.variables)
-        self.columns = n + 2 * self.clips + 2 * n * updates
+        self.columns = n + 1 + 2 * self.clips + 2 * n * updates
         self.buffer = tf.Variable(tf.zeros((window, self.columns)), trainable=False, name="gradient_norms")
         self.count = tf.Variable(0, dtype=tf.int64, trainable=False, name="gradient_norms_count")
         self.chunks: list[np.ndarray] = []
@@ -55,9 +55,13 @@ class Ring:
     def around_call(self):
         """Lay the ring around `optimizer.apply` (and clipping) while a step is traced or run."""
         self.pending += self.steps_per_call
-        self._original = self.optimizer.apply
+        self._loss = None
+        self._original, self._original_scale_loss = self.optimizer.apply, self.optimizer.scale_loss
         # In the instances' dictionaries, past Keras' attribute tracking, which would keep what it is given.
-        patches = [(self.optimizer.__dict__, "apply", self._apply)]
+        patches = [
+            (self.optimizer.__dict__, "apply", self._apply),
+            (self.optimizer.__dict__, "scale_loss", self._scale_loss),
+        ]
         if self.clips:
             patches.append((self.inner.__dict__, "_clip_gradients", self._clip))
         before = [names.get(name) for names, name, _ in patches]
@@ -78,14 +82,15 @@ class Ring:
         self._slot = self.count % self.window
         row = self._in_order(norms(grads), variables, grads)
         scale = self._scale()
-        parts = [row if scale is None else row / scale]
+        loss = np.float32(np.nan) if self._loss is None else tf.cast(self._loss, tf.float32)
+        parts = [row if scale is None else row / scale, tf.reshape(loss, (1,))]
         if self.clips:
             parts.append(tf.fill((2,), np.float32(np.nan)))
         if self.updates:
             before = [tf.identity(v.value) for v in self.variables]
             parts.append(norms(before))
             parts.append(tf.zeros(len(self.variables)))
-        self.buffer.scatter_nd_update([[self._slot]], [tf.concat(parts, 0)] if len(parts) > 1 else parts)
+        self.buffer.scatter_nd_update([[self._slot]], [tf.concat(parts, 0)])
 
         self._original(grads, trainable_variables)
 
@@ -94,10 +99,14 @@ class Ring:
             self._write(self.columns - len(self.variables), change)
         self.count.assign_add(1)
 
+    def _scale_loss(self, loss):
+        self._loss = loss
+        return self._original_scale_loss(loss)
+
     def _clip(self, grads):
         clipped = type(self.inner)._clip_gradients(self.inner, grads)
         before, after = (tf.norm(norms(list(g))) for g in (grads, clipped))
-        self._write(len(self.variables), tf.stack([before, after]))
+        self._write(len(self.variables) + 1, tf.stack([before, after]))
         return clipped
 
     def _write(self, column: int, values) -> None:
@@ -146,7 +155,8 @@ class Ring:
             owners=self.owners,
             steps=np.arange(len(rows), dtype=np.int64),
             variable_norms=rows[:, :n],
-            clip_norms=rows[:, n : n + 2] if self.clips else None,
+            losses=rows[:, n],
+            clip_norms=rows[:, n + 1 : n + 3] if self.clips else None,
             weight_norms=rows[:, -2 * n : -n] if self.updates else None,
             update_norms=rows[:, -n:] if self.updates else None,
             epoch_ends=epoch_ends,

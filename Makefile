@@ -1,0 +1,42 @@
+# make train | test | test-all | ui | dist | clean     other interpreter: make train PYTHON=python3.12
+PYTHON ?= python3
+ARGS ?=
+PORT ?= 5000
+BIN = .venv/bin
+
+.PHONY: train test test-all lint ui dist clean
+
+# Train the default network; more words for train.py: make train ARGS="model.depth=20 activation=sigmoid"
+train: .venv/ready
+	$(BIN)/python train.py $(ARGS)
+
+# The linter, then every test but the slow ones.
+test: .venv/ready lint
+	$(BIN)/python -m pytest -m "not slow"
+
+# Every test.
+test-all: .venv/ready lint
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# MLflow's pages over the recorded runs, for this machine alone.
+ui: .venv/ready
+	mkdir -p mlruns
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
+
+dist: .venv/ready
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf .venv dist build .pytest_cache .ruff_cache
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "gradient-zoo needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,joblib]'
+	touch $@

@@ -1,0 +1,59 @@
+"""Sweeps as a user has them."""
+
+import json
+import re
+
+import pytest
+
+SMALL = ("epochs=1", "model.width=8")
+
+
+@pytest.fixture(scope="module")
+def two_jobs(shared_train):
+    done = shared_train("-m", "model.depth=1,2", *SMALL)
+    (folder,) = shared_train.folders("sweeps")
+    return shared_train, done, folder
+
+
+def test_runs_are_nested_under_one_parent(two_jobs):
+    train, _, folder = two_jobs
+    (parent,) = train.recorded("sweep")
+    runs = train.recorded()
+    assert parent.info.status == "FINISHED"
+    assert [r.data.params["model.depth"] for r in runs] == ["1", "2"]
+    assert {r.data.tags["mlflow.parentRunId"] for r in runs} == {parent.info.run_id}
+    assert {r.data.tags["sweep"] for r in runs} == {folder.name} == {parent.data.tags["sweep"]}
+
+
+def test_a_line_a_job_and_a_table_of_what_differs_best_first(two_jobs):
+    _, done, folder = two_jobs
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"sweep {folder.name}: 2 runs"
+    assert re.match(r"1/2  model\.depth=1  \w+  test_accuracy 0\.\d+  \d+ s  ETA \d+ s$", lines[1])
+    assert re.match(r"2/2  model\.depth=2  \w+  test_accuracy 0\.\d+  \d+ s  ETA 0 s$", lines[2])
+    header = next(line for line in lines if "verdict" in line)
+    assert header.split("┃")[0].strip() == "model.depth"
+    assert "epochs" not in header
+    accuracies = [float(line.split("│")[2]) for line in lines if "│" in line]
+    assert len(accuracies) == 2 and accuracies == sorted(accuracies, reverse=True)
+    recorded = [json.loads((folder / str(i) / "summary.json").read_text()) for i in range(2)]
+    assert {f"{r['metrics']['test_accuracy']:.4g}" for r in recorded} == {f"{a:.4g}" for a in accuracies}
+
+
+def test_a_failing_job_is_recorded_the_rest_goes_on_and_the_exit_code_tells(train, tmp_path):
+    (tmp_path / "mine.py").write_text("def net(input_shape, classes):\n    raise RuntimeError('my own fault')\n")
+    words = ("-m", "model._target_=mine.net,zoo.models.mlp", "model.depth=1", *SMALL)
+    done = train(*words, cwd=tmp_path, code=1)
+    failed, finished = train.recorded()
+    assert (failed.info.status, finished.info.status) == ("FAILED", "FINISHED")
+    assert failed.data.tags["reason"] == "RuntimeError: my own fault"
+    assert train.recorded("sweep")[0].info.status == "FAILED"
+    assert "1/2  model._target_=mine.net  FAILED: RuntimeError: my own fault" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("FAILED mlp on digits")
+    assert done.stderr.splitlines()[-1].endswith("RuntimeError: my own fault")
+
+
+def test_without_tracking_a_sweep_still_compares(train):
+    done = train("-m", "model.depth=0,1", "tracking=none", *SMALL)
+    assert not (train.home / "mlruns" / "mlflow.db").exists()
+    assert done.stdout.count("│") == 2 * 3

@@ -1,0 +1,245 @@
+"""`python train.py` as a user has it: real processes, real data, a real store."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+from zoo import GradientHistory
+
+SMALL = ("epochs=1", "model.depth=1", "model.width=8", "verbose=0")
+
+
+@pytest.fixture(scope="module")
+def default_run(shared_train):
+    done = shared_train()
+    (folder,) = shared_train.folders()
+    return shared_train, done, folder, json.loads((folder / "summary.json").read_text())
+
+
+def test_the_default_run_learns_the_digits(default_run):
+    _, _, _, summary = default_run
+    assert summary["metrics"]["test_accuracy"] >= 0.95
+    assert summary["status"] == "FINISHED"
+    assert summary["verdict"]["name"] == "healthy"
+
+
+def test_the_run_folder_is_complete_and_the_same_in_the_store(default_run):
+    train, _, folder, summary = default_run
+    names = {"config.yaml", "history.csv", "gradients.npz", "probes.npz", "summary.json"}
+    assert names <= {p.name for p in folder.iterdir()}
+    (run,) = train.recorded()
+    assert run.info.run_id == summary["run_id"]
+    assert names <= {a.path for a in train.client.list_artifacts(run.info.run_id)}
+    history = GradientHistory.load(folder / "gradients.npz")
+    assert len(history) == summary["steps"] == 20 * -(-1293 // 32)
+    assert np.isfinite(history.norms).all()
+
+
+def test_the_store_tells_everything_about_the_run(default_run, root):
+    train, _, folder, summary = default_run
+    (run,) = train.recorded()
+    data = run.data
+    assert run.info.status == "FINISHED"
+    assert data.params["model.depth"] == "5"
+    assert data.params["optimizer.learning_rate"] == "0.001"
+    assert data.params["seed"] == "0"
+    assert data.params["parameters"] == str(summary["parameters"])
+    assert data.tags["verdict"] == "healthy"
+    assert data.tags["version.keras"]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
+    assert data.tags.get("mlflow.source.git.commit", "") == commit
+    layers = sorted(name for name in data.metrics if name.startswith("gradient_norm/"))
+    expected = GradientHistory.load(folder / "gradients.npz")
+    assert [name.split("_", 2)[2] for name in layers] == expected.layers
+    points = train.client.get_metric_history(run.info.run_id, layers[0])
+    assert [p.step for p in points] == list(range(1, 21))
+    means = [expected.norms[expected.epoch(i), 0].mean() for i in range(20)]
+    np.testing.assert_allclose([p.value for p in points], means, rtol=1e-5)
+    for name in ("loss", "val_loss", "accuracy", "learning_rate", "gradient_norm", "test_accuracy", "seconds"):
+        assert name in data.metrics
+
+
+def test_the_closing_block_tells_the_result(default_run):
+    _, done, folder, summary = default_run
+    assert f"accuracy {summary['metrics']['test_accuracy']:.4g}" in done.stdout
+    assert "verdict   healthy" in done.stdout
+    for layer in ("dense_1", "dense_5", "logits"):
+        assert re.search(rf"^{layer} +[█▏▎▍▌▋▊▉]+ +\d\.\d\de[-+]\d\d$", done.stdout, re.MULTILINE)
+    assert str(folder) in done.stdout
+    assert "make ui" in done.stdout
+
+
+def test_no_chatter(default_run):
+    _, done, _, _ = default_run
+    assert done.stderr == ""
+    for chatter in ("oneDNN", "cuda", "absl", "alembic", "INFO"):
+        assert chatter not in done.stdout
+
+
+def test_silent_on_request(train):
+    done = train(*SMALL)
+    assert done.stdout == done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words, verdict",
+    [
+        (["experiment=vanishing"], "vanishing"),
+        (["model.depth=10", "activation=relu", "initializer=he_normal", "epochs=5"], "healthy"),
+    ],
+)
+def test_known_verdicts(words, verdict, train):
+    train(*words, "verbose=0")
+    (run,) = train.recorded()
+    assert run.data.tags["verdict"] == verdict
+
+
+def test_the_same_seed_gives_the_same_history_bit_for_bit(train):
+    for _ in range(2):
+        train("deterministic=true", "epochs=2", "dropout.rate=0.2", "normalization=batch", "verbose=0")
+    first, second = (GradientHistory.load(folder / "gradients.npz") for folder in train.folders())
+    np.testing.assert_array_equal(first.variable_norms, second.variable_norms)
+    assert (train.folders()[0] / "history.csv").read_text() == (train.folders()[1] / "history.csv").read_text()
+
+
+def test_another_working_directory_uses_the_same_store_and_sees_its_own_modules(train, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import keras\n"
+        "def net(input_shape, classes, units=4):\n"
+        "    x = keras.Input(input_shape)\n"
+        "    return keras.Model(x, keras.layers.Dense(classes)(keras.layers.Flatten()(x)))\n"
+    )
+    train(*SMALL)
+    done = train("model._target_=mine.net", "+model.units=5", "epochs=1", "verbose=0", cwd=tmp_path)
+    assert len(train.recorded()) == 2
+    assert done.stderr == "model: mine.net has no depth, width, residual: left out\n"
+
+
+BAD = {
+    "epochs=abc": "epochs=abc: it must be a whole number.",
+    "batch_size=0": "batch_size=0: it must be a whole number, 1 or more.",
+    "optimizer.learning_rate=-1": "optimizer.learning_rate=-1: it must be a number, 0 or more.",
+    "optimizer.learning_rate=high": "optimizer.learning_rate=high: it must be a number, 0 or more.",
+    "dropout.rate=1.5": "dropout.rate=1.5: it must be a number, 0 or more and below 1.",
+    "deterministic=maybe": "deterministic=maybe: it must be true or false.",
+    "precision=float8": "precision=float8: choose one of float32, mixed_float16, mixed_bfloat16.",
+    "epoch=3": "there is no epoch in this configuration",
+    "optimizer.lerning_rate=1": "there is no optimizer.lerning_rate in this configuration",
+    "activation=rellu": "activation=rellu: no such choice; did you mean activation=relu?",
+    "modle=mlp": "there is no modle",
+    "data.fold=7 data.folds=5": "data.fold=7: with data.folds=5 it must be one of 0 to 4.",
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=1,2")])
+def test_a_mistake_costs_one_line_and_a_moment(words, sweep, train):
+    began = time.perf_counter()
+    done = train(*sweep, *words.split(), code=1)
+    seconds = time.perf_counter() - began
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {BAD[words]}")
+    assert done.stderr.count("\n") == 1
+    assert not (train.home / "mlruns").exists()
+    assert seconds < 10, "Keras was imported"  # under 1 s on an idle machine
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["epochs=abc"]])
+def test_nothing_heavy_is_imported_to_answer_quickly(words, train):
+    done = train(*words, code="abc" in words[0], PYTHONPROFILEIMPORTTIME="1")
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "hydra" in imported
+    assert not imported & {"keras", "tensorflow", "numpy", "mlflow", "sklearn", "matplotlib", "rich"}
+
+
+def test_help_lists_the_groups_their_choices_and_examples(train):
+    text = train("--help").stdout
+    for word in ("activation:", "initializer:", "model:", "relu", "he_normal", "resnet20", "python train.py -m"):
+        assert word in text
+
+
+def test_an_error_in_a_persons_own_code_shows_that_code_first(train, tmp_path):
+    (tmp_path / "mine.py").write_text("def net(input_shape, classes):\n    return 1 / 0\n")
+    done = train("model._target_=mine.net", "epochs=1", "verbose=0", cwd=tmp_path, code=1)
+    lines = done.stderr.splitlines()
+    assert lines[1] == "Traceback (most recent call last):"
+    assert "mine.py" in lines[2]
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+    assert not list(train.folders())
+
+
+def test_a_model_function_that_is_not_there(train):
+    done = train("model._target_=nowhere.net", code=1)
+    assert done.stderr == (
+        "error: model._target_=nowhere.net: no such function; is its folder the working directory?\n"
+    )
+
+
+def test_a_run_that_fails_in_training_is_recorded_with_its_reason(train, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import keras\n"
+        "class Fails(keras.callbacks.Callback):\n"
+        "    def on_epoch_end(self, epoch, logs=None):\n"
+        "        raise RuntimeError('in the middle')\n"
+    )
+    done = train(*SMALL, "+callbacks.mine._target_=mine.Fails", cwd=tmp_path, code=1)
+    assert done.stderr.splitlines()[-1] == "RuntimeError: in the middle"
+    (run,) = train.recorded()
+    assert run.info.status == "FAILED"
+    assert run.data.tags["reason"] == "RuntimeError: in the middle"
+    (folder,) = train.folders()
+    assert json.loads((folder / "summary.json").read_text())["status"] == "FAILED"
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def server(train):
+    """MLflow's server over the store of `train`, as `make ui` starts it."""
+    train(*SMALL)
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", train.uri, "--port", str(port), "--workers", "1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=1)
+            break
+        except OSError:
+            time.sleep(0.5)
+    yield address
+    subprocess.run(["pkill", "-TERM", "-s", str(process.pid)])
+    process.wait()
+
+
+def test_runs_while_the_ui_is_up_and_to_a_server(train, server):
+    train(*SMALL)
+    assert len(train.recorded()) == 2
+    train(*SMALL, f"tracking.uri={server}", "seed=1")
+    train(*SMALL, "seed=2", MLFLOW_TRACKING_URI=server)
+    runs = train.recorded()
+    assert [r.data.params["seed"] for r in runs] == ["0", "0", "1", "2"]
+    assert all(r.info.status == "FINISHED" for r in runs)
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line_and_nothing_is_left(train):
+    address = f"http://127.0.0.1:{free_port()}"
+    done = train(*SMALL, f"tracking.uri={address}", code=1)
+    assert done.stderr.startswith(f"error: the tracking store {address} cannot be used")
+    assert done.stderr.count("\n") == 1
+    assert not list(train.folders())

@@ -1,0 +1,26 @@
+"""Train one network, or with -m a sweep of them, and learn what its gradients did: `python train.py --help`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from zoo.config import CONF
+from zoo.errors import reported
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+def train(cfg: DictConfig) -> float:
+    """Do one run, of a config that `zoo.sweep` has checked; return the number that a search minimizes."""
+    with reported():
+        from zoo.run import run  # imports Keras: not before the config is known to be sound
+
+        return run(cfg)
+
+
+def main() -> None:
+    """Run the command line; a mistake in it becomes one line and exit code 1."""
+    with reported():
+        train()
+
+
+if __name__ == "__main__":
+    main()

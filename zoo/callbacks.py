@@ -1,0 +1,38 @@
+"""Keras callbacks of a run."""
+
+import keras
+import numpy as np
+
+from zoo.telemetry.gradients import GradientNorms
+from zoo.tracking import Run
+
+
+class RecordEpochs(keras.callbacks.Callback):
+    """Send each epoch's metrics, learning rate and gradient norms (means over the epoch's steps) to the tracking store.
+
+    Layers are numbered, so that their names sort in depth order: `gradient_norm/03_dense_3`.
+    """
+
+    def __init__(self, record: Run, norms: GradientNorms | None):
+        super().__init__()
+        self.record, self.norms = record, norms
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        metrics = {**(logs or {}), "learning_rate": float(self.model.optimizer.learning_rate)}
+        if self.norms is not None:
+            history = self.norms.history
+            rows = history.epoch(-1)
+            means = history.norms[rows].mean(axis=0, dtype=np.float64)
+            metrics["gradient_norm"] = history.global_norm[rows].mean(dtype=np.float64)
+            metrics |= {
+                f"gradient_norm/{name}": value for name, value in zip(numbered(history.layers), means, strict=True)
+            }
+            if history.clip_norms is not None:
+                metrics["clipped_fraction"] = history.clipped_fraction
+        self.record.log_metrics(metrics, step=epoch + 1)
+
+
+def numbered(layers: list[str]) -> list[str]:
+    """['dense', 'logits'] -> ['1_dense', '2_logits'], with as many digits as the largest number has."""
+    digits = len(str(len(layers)))
+    return [f"{i:0{digits}d}_{name}" for i, name in enumerate(layers, start=1)]

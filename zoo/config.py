@@ -1,0 +1,130 @@
+"""What a run may be made of: the typed schema and the checks that need no Keras.
+
+Hydra composes `conf/` into a `Config`; `check` then refuses values of the right type that make no sense. Both happen
+before anything heavy is imported, so that a slip of the finger costs a fraction of a second.
+"""
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from zoo.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent
+# In a checkout the configs lie beside the package, where a reader looks first; in a wheel they lie inside it.
+CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "conf" / "config.yaml").is_file() else None
+CONF = str(CHECKOUT / "conf" if CHECKOUT else PACKAGE / "conf")
+
+
+def home() -> Path:
+    """Where `mlruns/` lies: GRADIENT_ZOO_HOME, or the checkout from whatever folder it is used, or the working directory."""
+    chosen = os.environ.get("GRADIENT_ZOO_HOME")
+    return Path(chosen).resolve() if chosen else CHECKOUT or Path.cwd()
+
+
+@dataclasses.dataclass
+class Config:
+    """Everything that one run is made of. A group's keys are those of the file that was chosen."""
+
+    activation: Any = MISSING
+    initializer: Any = MISSING
+    normalization: Any = MISSING
+    regularizer: Any = MISSING
+    dropout: Any = MISSING
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
+    clipping: Any = MISSING
+    loss: Any = MISSING
+    callbacks: Any = MISSING
+    tracking: Any = MISSING
+    data: Any = MISSING
+    model: Any = MISSING
+    experiment: Any = None
+    remedy: Any = None
+    seed: int = 0
+    epochs: int = 20
+    batch_size: int = 32
+    steps_per_execution: int = 1
+    precision: str = "float32"
+    jit_compile: bool = False
+    deterministic: bool = False
+    verbose: int = 1
+    steps: int | None = None  # of the whole run; filled in when the data is there, for the schedules
+
+
+ConfigStore.instance().store(name="schema", node=Config, provider="zoo")
+OmegaConf.register_new_resolver("home", lambda: str(home()), replace=True)
+OmegaConf.register_new_resolver("sqrt", math.sqrt, replace=True)
+
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+# key: (smallest, largest, whole number). A bound given as a string is excluded.
+RANGES = {
+    "seed": (0, 2**32 - 1, True),
+    "epochs": (1, None, True),
+    "batch_size": (1, None, True),
+    "steps_per_execution": (1, None, True),
+    "verbose": (0, 2, True),
+    "dropout.rate": (0, "1", False),
+    "optimizer.learning_rate": (0, None, False),
+    "optimizer.momentum": (0, 1, False),
+    "optimizer.gamma": (0, "1", False),
+    "optimizer.rho": (0, "1", False),
+    "optimizer.beta_1": (0, "1", False),
+    "optimizer.beta_2": (0, "1", False),
+    "optimizer.weight_decay": (0, None, False),
+    "optimizer.gradient_accumulation_steps": (2, None, True),
+    "schedule.warmup": (0, "1", False),
+    "schedule.decay_rate": (0, None, False),
+    "schedule.power": (0, None, False),
+    "schedule.factor": ("0", None, False),
+    "clipping.clipvalue": ("0", None, False),
+    "clipping.clipnorm": ("0", None, False),
+    "clipping.global_clipnorm": ("0", None, False),
+    "initializer.sigma_w2": (0, None, False),
+    "initializer.sigma_b2": (0, None, False),
+    "model.depth": (0, None, True),
+    "model.width": (1, None, True),
+    "model.residual": (0, None, True),
+    "data.validation": ("0", "1", False),
+    "data.folds": (0, None, True),
+    "data.fold": (0, None, True),
+    "data.limit": (1, None, True),
+}
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a value that makes no sense.
+
+    Raises:
+        UserError: naming the key, the value and what it may be.
+    """
+    for key, bounds in RANGES.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None:
+            _check_number(key, value, *bounds)
+    if cfg.precision not in PRECISIONS:
+        raise UserError(f"precision={cfg.precision}: choose one of {', '.join(PRECISIONS)}.")
+    fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
+    if folds and fold >= folds:
+        raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")
+
+
+def _check_number(key: str, value, low, high, whole: bool) -> None:
+    kind = "a whole number" if whole else "a number"
+    bounds = []
+    good = isinstance(value, int) if whole else isinstance(value, (int, float)) and math.isfinite(value)
+    good = good and not isinstance(value, bool)
+    if low is not None:
+        bounds.append(f"above {low}" if isinstance(low, str) else f"{low} or more")
+        good = good and (value > float(low) if isinstance(low, str) else value >= low)
+    if high is not None:
+        bounds.append(f"below {high}" if isinstance(high, str) else f"at most {high}")
+        good = good and (value < float(high) if isinstance(high, str) else value <= high)
+    if not good:
+        raise UserError(f"{key}={value}: it must be {kind}, {' and '.join(bounds)}.")

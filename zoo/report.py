@@ -1,0 +1,138 @@
+"""What a person reads at the end: the block of a run, the table of a sweep."""
+
+import io
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+BAR = 32
+MOST_ROWS = 24
+
+
+def run_block(name: str, summary: dict, history, folder: Path) -> str:
+    """Return the closing block of one run.
+
+    Args:
+        name: the run's name.
+        summary: of the run, as in `summary.json`.
+        history: its `GradientHistory`, or `None` if gradients were not tracked.
+        folder: the run folder.
+    """
+    metrics = summary["metrics"]
+    tested = "  ".join(f"{key[5:]} {value:.4g}" for key, value in metrics.items() if key.startswith("test_"))
+    lines = [
+        "─" * min(79, shutil.get_terminal_size().columns),
+        f"trained   {name}",
+        f"          {summary['parameters']:,} parameters, {summary['epochs']} epochs, {duration(summary['seconds'])}",
+        f"test      {tested}",
+    ]
+    verdict = summary["verdict"]
+    if verdict:
+        lines.append(f"verdict   {verdict['name']}: {verdict['sentence']}")
+        for i, remedy in enumerate(verdict["remedies"][:3]):
+            lines.append(f"{'try' if i == 0 else '':10}{remedy}")
+    if history is not None and len(history):
+        lines += ["", "gradient norm of each layer, median over the last epoch, log scale", *profile_bars(history)]
+    lines += ["", f"files     {folder}", "compare   make ui   (MLflow on http://127.0.0.1:5000)"]
+    return "\n".join(lines)
+
+
+def profile_bars(history) -> list[str]:
+    """Return one line a layer: name, a bar on a log scale over the profile's own decades, the norm."""
+    rows = history.epoch(-1) if len(history.epoch_ends) else slice(None)
+    profile = np.median(history.norms[rows], axis=0)
+    usable = profile[np.isfinite(profile) & (profile > 0)]
+    low, high = (math.floor(np.log10(usable.min())), math.ceil(np.log10(usable.max()))) if len(usable) else (0, 1)
+    high = max(high, low + 1)
+    shown = np.unique(np.linspace(0, len(profile) - 1, min(len(profile), MOST_ROWS)).round().astype(int))
+    width = max(len(history.layers[i]) for i in shown)
+    lines = [f"{'':{width}}  1e{low:+03d}{'':{BAR - 10}}1e{high:+03d}"]
+    for i in shown:
+        value = profile[i]
+        if not np.isfinite(value):
+            bar = "not finite"
+        elif value == 0:
+            bar = ""
+        else:
+            bar = blocks((np.log10(value) - low) / (high - low) * BAR)
+        lines.append(f"{history.layers[i]:{width}}  {bar:{BAR}}  {value:.2e}")
+    return lines
+
+
+def blocks(length: float) -> str:
+    """Return a bar of `length` characters, drawn in eighths; never quite nothing."""
+    eighths = max(1, round(length * 8))
+    return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
+
+
+def progress_line(done: int, total: int, summary: dict, keys: list[str], seconds: float) -> str:
+    """Return `3/24 what differs  verdict  metric  seconds  ETA`."""
+    chosen = overridden(summary)
+    name = " ".join(f"{key}={chosen[key]}" for key in keys if key in chosen) or summary["name"]
+    eta = f"ETA {duration(seconds / done * (total - done))}"
+    if summary["status"] != "FINISHED":
+        return f"{done}/{total}  {name}  {summary['status']}: {summary.get('reason')}  {eta}"
+    key, value = chosen_metric(summary)
+    verdict = summary["verdict"]["name"] if summary["verdict"] else "-"
+    return f"{done}/{total}  {name}  {verdict}  {key} {value:.4g}  {duration(summary['seconds'])}  {eta}"
+
+
+def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
+    """Return the comparison of a sweep's runs, best first, with only `keys`, those that differ."""
+    from rich.console import Console
+    from rich.table import Table
+
+    finished = [r for r in runs if r["status"] == "FINISHED"]
+    finished.sort(key=sort_value)
+    metric = chosen_metric(finished[0])[0] if finished else "metric"
+    table = Table(title=f"sweep {title}", title_justify="left", show_edge=False)
+    for key in keys:
+        table.add_column(key, overflow="fold")
+    table.add_column("verdict")
+    for name in (metric, "seconds"):
+        table.add_column(name, justify="right")
+    for r in finished + [r for r in runs if r["status"] != "FINISHED"]:
+        chosen = overridden(r)
+        row = [chosen.get(key, "") for key in keys]
+        if r["status"] == "FINISHED":
+            verdict = r["verdict"]["name"] if r["verdict"] else "-"
+            row += [verdict, f"{chosen_metric(r)[1]:.4g}", f"{r['seconds']:.1f}"]
+        else:
+            row += [r["status"], "", ""]
+        table.add_row(*row)
+    text = io.StringIO()
+    Console(file=text, width=max(80, shutil.get_terminal_size().columns)).print(table)
+    return text.getvalue().rstrip()
+
+
+def overridden(summary: dict) -> dict[str, str]:
+    """Return what the command line set: {"model.depth": "5"}."""
+    return dict(o.split("=", 1) for o in summary["overrides"] if "=" in o)
+
+
+def chosen_metric(summary: dict) -> tuple[str, float]:
+    """Return the name and value of the test metric that stands for a run: accuracy, or the error of a regression."""
+    metrics = summary["metrics"]
+    for name in ("test_accuracy", "test_rmse"):
+        if name in metrics:
+            return name, metrics[name]
+    return "test_loss", metrics["test_loss"]
+
+
+def sort_value(summary: dict) -> float:
+    """Return what sorts runs best first; a NaN comes last."""
+    name, value = chosen_metric(summary)
+    if math.isnan(value):
+        return math.inf
+    return -value if name == "test_accuracy" else value
+
+
+def duration(seconds: float) -> str:
+    """75 -> '1 min 15 s'."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"

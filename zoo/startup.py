@@ -1,0 +1,42 @@
+"""Import Keras without TensorFlow's start-up notes, and set what holds for a whole process."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what native code writes to stderr off the terminal; show it if the block raises."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            notes.seek(0)
+            os.write(kept, notes.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def start(*, seed: int, precision: str, deterministic: bool) -> None:
+    """Import Keras, forget earlier models, seed Python, NumPy and the backend, and set the precision."""
+    with quiet():
+        import keras
+
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(seed)
+        keras.config.set_dtype_policy(precision)
+        if deterministic and keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.experimental.enable_op_determinism()
