@@ -32,6 +32,9 @@ def reported() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit("interrupted")
+    except BrokenPipeError:  # whoever read the output has gone: `train.py --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except Exception as error:
         tell(error)
         sys.exit(1)
