@@ -61,7 +61,7 @@ def _measure(site: Site, deltas: list, weights: list, samples) -> tf.Tensor:
     """Return one layer's measures, in the order of `MEASURES`. Several calls of a shared layer count together."""
     if not site.calls:
         nothing = tf.constant(np.nan, tf.float32)
-        return tf.stack([nothing] * 5 + [_norm(weights)] + [nothing] * 2)
+        return tf.stack([nothing] * 7 + [_norm(weights)] + [nothing] * 2)
     values = [tf.cast(call.outputs[0], tf.float32) for call in site.after]
     mean = _over(values, lambda v: v)
     square = _over(values, tf.square)
@@ -74,7 +74,12 @@ def _measure(site: Site, deltas: list, weights: list, samples) -> tf.Tensor:
     delta_norm = _norm(deltas) / tf.sqrt(samples)
     size = tf.cast(tf.add_n([tf.size(d) for d in deltas]), tf.float32)
     delta_rms = _norm(deltas) / tf.sqrt(size)
-    return tf.stack([mean, std, tf.sqrt(square), delta_rms, delta_norm, _norm(weights), dead, saturated])
+    spread = tf.reduce_mean(tf.stack([tf.reduce_mean(tf.math.reduce_variance(v, 0)) for v in values]))
+    variation = tf.sqrt(tf.math.divide_no_nan(spread, square))
+    output_rms = tf.sqrt(_over([tf.cast(call.outputs[0], tf.float32) for call in site.calls], tf.square))
+    return tf.stack(
+        [mean, std, tf.sqrt(square), variation, output_rms, delta_rms, delta_norm, _norm(weights), dead, saturated]
+    )
 
 
 def _over(values: list, function) -> tf.Tensor:

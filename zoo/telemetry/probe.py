@@ -44,6 +44,9 @@ class Probe:
         activations: name of each layer's activation function, "" where it has none.
         loss: of the batch.
         activation_mean, activation_std, activation_rms: over units and samples.
+        variation: how much the activation tells samples apart: root mean square over units of the deviation over
+            samples, divided by activation_rms. 0: the layer says the same whatever the input.
+        output_rms: of the layer's own output (the pre-activation, where the activation is a layer of its own).
         delta_rms: over units and samples.
         delta_norm: L2 norm over a sample's units, root mean square over samples. Unlike the rms it can be compared
             between layers of different size.
@@ -61,6 +64,8 @@ class Probe:
     activation_mean: np.ndarray
     activation_std: np.ndarray
     activation_rms: np.ndarray
+    variation: np.ndarray
+    output_rms: np.ndarray
     delta_rms: np.ndarray
     delta_norm: np.ndarray
     gradient_norm: np.ndarray
@@ -73,6 +78,8 @@ MEASURES = (
     "activation_mean",
     "activation_std",
     "activation_rms",
+    "variation",
+    "output_rms",
     "delta_rms",
     "delta_norm",
     "gradient_norm",
