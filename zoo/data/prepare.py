@@ -74,7 +74,8 @@ class Dataset:
 
         Arrays go as arrays, which Keras shuffles each epoch by its own seed (`keras.utils.set_random_seed`).
         """
-        return {**self._arguments(self.train), "validation_data": self.validation}
+        own_order = {} if isinstance(self.train, tuple) else {"shuffle": False}  # a stream shuffles itself
+        return {**self._arguments(self.train), **own_order, "validation_data": self.validation}
 
     def test_arguments(self) -> dict:
         """Return what `model.evaluate` takes to test: `model.evaluate(**data.test_arguments())`."""

@@ -147,8 +147,8 @@ def _download(name: str, file: str) -> tuple:
         cache = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
         reason = " ".join(str(error).split())
         raise UserError(
-            f"data={name} is not in Keras' cache and cannot be downloaded ({reason}): put {file} into {cache}, or say "
-            f"data.path=FILE.npz with {', '.join(KEYS)}."
+            f"data={name} is not in Keras' cache and cannot be downloaded ({reason}): "
+            f"from that address put {file} into {cache}, or say data.path=FILE.npz with {', '.join(KEYS)}."
         ) from error
     finally:
         socket.setdefaulttimeout(before)
@@ -171,7 +171,7 @@ def _read_npz(path: str) -> tuple:
                 )
             return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
+        if str(error).startswith("Object arrays"):
             raise UserError(f"data.path={path}: holds object arrays: save plain ones, such as np.stack(x).") from error
         raise UserError(
             f"data.path={path}: not a readable .npz file ({error}): save it again with np.savez."
