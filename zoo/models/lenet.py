@@ -5,10 +5,13 @@ LeCun, Bottou, Bengio & Haffner 1998, Gradient-based learning applied to documen
 
 import keras
 
+from zoo.errors import UserError
 from zoo.models.blocks import Blocks, check_images
 
 # Tanh is the paper's (appendix A); the initializer is that of LeCun et al. 1998, Efficient BackProp, eq. 16.
 DEFAULTS = {"activation": "tanh", "initializer": "lecun_normal"}
+
+POOLING = {"average": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}
 
 
 def lenet(input_shape: tuple[int, int, int], classes: int, *, pooling: str = "average", **choices) -> keras.Model:
@@ -26,12 +29,14 @@ def lenet(input_shape: tuple[int, int, int], classes: int, *, pooling: str = "av
         choices: see `zoo.models.blocks.Blocks`.
 
     Raises:
-        UserError: the images are too small.
+        UserError: no such pooling, or the images are too small.
     """
+    if pooling not in POOLING:
+        raise UserError(f"pooling={pooling}: choose {' or '.join(POOLING)}")
     padded = min(input_shape[:2]) < 32
-    check_images("lenet", input_shape, [(1 if padded else 5, 1), (2, 2), (5, 1), (2, 2)])
+    check_images("lenet", input_shape, [(1, 1) if padded else (5, 1), (2, 2), (5, 1), (2, 2)])
     b = Blocks(**DEFAULTS | choices)
-    pool = {"average": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}[pooling]
+    pool = POOLING[pooling]
 
     x = inputs = keras.Input(input_shape, name="input")
     x = b.conv(x, 6, 5, padding="same" if padded else "valid", name="c1")  # 28x28x6
