@@ -22,7 +22,7 @@ CONF = str(CHECKOUT / "conf" if CHECKOUT else PACKAGE / "conf")
 
 
 def home() -> Path:
-    """Where `mlruns/` lies: GRADIENT_ZOO_HOME, or the checkout from whatever folder it is used, or the working directory."""
+    """Where `mlruns/` lies: GRADIENT_ZOO_HOME, or the checkout from any folder, or the working directory."""
     chosen = os.environ.get("GRADIENT_ZOO_HOME")
     return Path(chosen).resolve() if chosen else CHECKOUT or Path.cwd()
 
@@ -53,6 +53,7 @@ class Config:
     precision: str = "float32"
     jit_compile: bool = False
     deterministic: bool = False
+    preflight: bool = False
     verbose: int = 1
     steps: int | None = None  # of the whole run; filled in when the data is there, for the schedules
 

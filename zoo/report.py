@@ -34,20 +34,37 @@ def run_block(name: str, summary: dict, history, folder: Path) -> str:
         for i, remedy in enumerate(verdict["remedies"][:3]):
             lines.append(f"{'try' if i == 0 else '':10}{remedy}")
     if history is not None and len(history):
-        lines += ["", "gradient norm of each layer, median over the last epoch, log scale", *profile_bars(history)]
+        lines += [
+            "",
+            "gradient norm of each layer, median over the last epoch, log scale",
+            *profile_bars(history.layers, last_profile(history)),
+        ]
     lines += ["", f"files     {folder}", "compare   make ui   (MLflow on http://127.0.0.1:5000)"]
     return "\n".join(lines)
 
 
-def profile_bars(history) -> list[str]:
-    """Return one line a layer: name, a bar on a log scale over the profile's own decades, the norm."""
+def preflight_block(name: str, parameters: int, verdict, probe) -> str:
+    """Return what `preflight=true` prints: the back-propagated gradient of each layer before the first step."""
+    lines = ["─" * min(79, shutil.get_terminal_size().columns), f"built     {name}: {parameters:,} parameters"]
+    for i, remedy in enumerate(verdict.remedies[:3]):
+        lines.append(f"{'try' if i == 0 else '':10}{remedy}")
+    lines += ["", "gradient that comes back to each layer's output, per sample, log scale"]
+    return "\n".join(lines + profile_bars(probe.layers, probe.delta_norm))
+
+
+def last_profile(history) -> np.ndarray:
+    """Return the (layers,) gradient norms, each the median over the last epoch."""
     rows = history.epoch(-1) if len(history.epoch_ends) else slice(None)
-    profile = np.median(history.norms[rows], axis=0)
+    return np.median(history.norms[rows], axis=0)
+
+
+def profile_bars(layers: list[str], profile: np.ndarray) -> list[str]:
+    """Return one line a layer: name, a bar on a log scale over the profile's own decades, the norm."""
     usable = profile[np.isfinite(profile) & (profile > 0)]
     low, high = (math.floor(np.log10(usable.min())), math.ceil(np.log10(usable.max()))) if len(usable) else (0, 1)
     high = max(high, low + 1)
     shown = np.unique(np.linspace(0, len(profile) - 1, min(len(profile), MOST_ROWS)).round().astype(int))
-    width = max(len(history.layers[i]) for i in shown)
+    width = max(len(layers[i]) for i in shown)
     lines = [f"{'':{width}}  1e{low:+03d}{'':{BAR - 10}}1e{high:+03d}"]
     for i in shown:
         value = profile[i]
@@ -57,7 +74,7 @@ def profile_bars(history) -> list[str]:
             bar = ""
         else:
             bar = blocks((np.log10(value) - low) / (high - low) * BAR)
-        lines.append(f"{history.layers[i]:{width}}  {bar:{BAR}}  {value:.2e}")
+        lines.append(f"{layers[i]:{width}}  {bar:{BAR}}  {value:.2e}")
     return lines
 
 

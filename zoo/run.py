@@ -51,6 +51,7 @@ def _run(cfg: DictConfig, folder: Path, record: "Record") -> float:
     import keras
 
     from zoo.callbacks import RecordEpochs
+    from zoo.losses import constant_loss
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.probe import Probes, save_probes
     from zoo.telemetry.verdict import diagnose
@@ -63,14 +64,24 @@ def _run(cfg: DictConfig, folder: Path, record: "Record") -> float:
     if after_build := OmegaConf.select(cfg, "initializer.after_build"):
         instantiate(after_build)(model, data.fixed_batch(cfg.batch_size)[0])
 
-    # In a sweep the line that ends each job tells enough; verbose=2 asks for more.
-    verbose = cfg.verbose if record.sweep is None or cfg.verbose == 2 else 0
-    record.begin(parameters=model.count_params())
     callbacks = [instantiate(node) for node in cfg.callbacks.values()]
     batch = data.fixed_batch(PROBE_SAMPLES)
     callbacks = [c(*batch) if isinstance(c, functools.partial) else c for c in callbacks]
     norms = next((c for c in callbacks if isinstance(c, GradientNorms)), None)
     probes = next((c for c in callbacks if isinstance(c, Probes)), None)
+    baseline = constant_loss(model.loss, data.train[1], data.task) if isinstance(data.train, tuple) else None
+    if probes:
+        probes.set_model(model)
+        probes.on_train_begin()
+        foretold = diagnose(probes=probes.results, baseline=baseline)
+        if cfg.preflight or (cfg.verbose and record.sweep is None):
+            print(f"step 0    {foretold.name}: {foretold.sentence}", flush=True)
+        if cfg.preflight:
+            print(report.preflight_block(record.name, model.count_params(), foretold, probes.results[0]))
+            return probes.results[0].loss
+    # In a sweep the line that ends each job tells enough; verbose=2 asks for more.
+    verbose = cfg.verbose if record.sweep is None or cfg.verbose == 2 else 0
+    record.begin(parameters=model.count_params())
     callbacks.append(keras.callbacks.CSVLogger(folder / "history.csv"))
     if record.run is not None:
         callbacks.append(RecordEpochs(record.run, norms))
@@ -78,7 +89,9 @@ def _run(cfg: DictConfig, folder: Path, record: "Record") -> float:
         history = model.fit(**data.fit_arguments(), epochs=cfg.epochs, verbose=verbose, callbacks=callbacks).history
         tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
 
-    verdict = diagnose(norms.history, probes.results if probes else [], history["loss"]) if norms else None
+    verdict = None
+    if norms:
+        verdict = diagnose(norms.history, probes.results if probes else [], history["loss"], baseline)
     if norms:
         norms.history.save(folder / "gradients.npz")
     if probes:
@@ -149,7 +162,7 @@ def compile_model(cfg: DictConfig, model, task: str) -> None:
     """Compile with the composed optimizer, schedule, clipping and loss, and the metric that the task calls for."""
     import keras
 
-    from zoo import optimizers, schedules
+    from zoo import losses, optimizers, schedules
 
     schedule = OmegaConf.to_container(cfg.schedule, resolve=True)
     warmup = round(schedule.pop("warmup", 0.0) * cfg.steps)
@@ -160,13 +173,16 @@ def compile_model(cfg: DictConfig, model, task: str) -> None:
     options = dict(cfg.clipping)
     function = optimizers.normalized(make.func) if options.pop("normalize", False) else make.func
     metric = {
-        "categorical": lambda: "accuracy",
+        "categorical": lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         "binary": lambda: keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0),
         "regression": lambda: keras.metrics.RootMeanSquaredError(name="rmse"),
     }[task]()
+    loss = instantiate(cfg.loss)
+    if task == "categorical" and not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        loss = losses.OneHot(loss)
     model.compile(
         optimizer=function(**make.keywords, **options),
-        loss=instantiate(cfg.loss),
+        loss=loss,
         metrics=[metric],
         steps_per_execution=cfg.steps_per_execution,
         jit_compile=cfg.jit_compile,

@@ -1,48 +1,341 @@
-"""What a run's gradients amount to."""
+"""What a run's gradients amount to: name, place, evidence, cause, remedies.
+
+The rules ask two questions. Does the loss move (from each step's loss, or each epoch's)? And what do the activations
+and the back-propagated gradient do along the depth (from the probes)? A network whose loss falls is healthy, however odd
+its numbers look; one whose loss does not is named by what breaks the profile, and only a sound profile leaves the
+learning rate to blame. Every threshold is a ratio between layers, or to the loss of the best constant prediction: none
+depends on the scale of the loss.
+"""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from zoo.telemetry.history import GradientHistory
+from zoo.telemetry.probe import Probe
+
+# Chosen on the tuning half of benchmarks/verdicts.py; the held-out half checks them.
+LEARNED = 0.9  # a loss below this share of its reference has learned something
+GROWN = 1e2  # delta toward the input over the output's, or activation toward the output over the first's
+SMALLEST_WINDOW = 5
+
+RATE, WEIGHTS = "the learning rate", "the weights are too large"
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What is wrong, where, and on what evidence.
+    """What is wrong with a training, where, and on what evidence.
 
     Attributes:
-        name: healthy, vanishing or exploding.
-        layer: where it breaks; `None` when healthy.
+        name: healthy, vanishing, exploding, dead, saturated, stalled or unstable.
+        layer: the layer where it breaks; `None` where no layer is to blame.
+        since: the optimizer step at which the evidence begins; 0 is before the first step.
+        confidence: in [0, 1]; from 0.9 on the verdict is certain enough to stop for.
+        cause: what brings it about, in a few words.
         evidence: the numbers that it rests on.
-        sentence: the same for a reader.
-        remedies: overrides to try, in order.
+        sentence: all of it for a reader.
+        remedies: overrides of the command line to try, the most promising first.
     """
 
     name: str
     layer: str | None
+    since: int
+    confidence: float
+    cause: str
     evidence: dict[str, float]
     sentence: str
     remedies: list[str] = dataclasses.field(default_factory=list)
 
 
-def diagnose(history: GradientHistory, probes=(), losses=()) -> Verdict:
-    """Judge the profile of the gradient norms."""
-    norms = history.norms
-    finite = np.isfinite(norms).all(axis=1)
-    if not finite.all():
-        step = int(np.argmin(finite))
-        layer = history.layers[int(np.argmin(np.isfinite(norms[step])))]
-        return Verdict("exploding", layer, {"step": step}, f"{layer}'s gradient is not finite from step {step}.")
-    profile = np.median(norms[-max(1, len(norms) // 5) :], axis=0)
-    ratio = float(profile[0] / max(profile[-1], 1e-45))
-    evidence = {"first_over_last": ratio}
-    if ratio < 1e-3:
-        return Verdict(
-            "vanishing", history.layers[0], evidence, f"the first layer's gradient is {ratio:.1e} of the last's."
+def diagnose(
+    history: GradientHistory | None = None,
+    probes: Sequence[Probe] = (),
+    losses: Sequence[float] = (),
+    baseline: float | None = None,
+) -> Verdict:
+    """Judge a training, or from a single probe what training has to expect.
+
+    Args:
+        history: what `GradientNorms` recorded so far.
+        probes: one before the first step, then one after each epoch, as far as there are any.
+        losses: training loss of each epoch; used where the history holds no losses of its steps.
+        baseline: loss of the best constant prediction (of a classifier: the entropy of the labels in nats); sharpens
+            the question whether the loss moves.
+
+    Raises:
+        ValueError: with neither history nor probes.
+    """
+    if history is None and not probes:
+        raise ValueError("diagnose needs a history of GradientNorms, a probe, or both.")
+    loss = Loss.of(history, probes, losses, baseline)
+    places = [Depth(p) for p in probes]
+    broken = _not_finite(history, loss, places)
+    if broken is not None:
+        return broken
+    if loss.steps == 0:
+        return _foretell(places[0], loss)
+    if loss.learned or loss.falling:
+        return _healthy(history, loss)
+    return _why(history, loss, places)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """What the loss did.
+
+    Attributes:
+        values: (steps,) each step's, or each epoch's, loss.
+        start: before the first update.
+        late: median over the last quarter.
+        reference: what a network that learned nothing has: the baseline, or the start where it is lower or unknown.
+    """
+
+    values: np.ndarray
+    start: float
+    late: float
+    reference: float
+
+    @classmethod
+    def of(cls, history, probes, losses, baseline) -> "Loss":
+        values = np.asarray(losses, np.float64)
+        if history is not None and len(history) and not np.isnan(history.losses).all():
+            values = history.losses.astype(np.float64)
+        start = probes[0].loss if probes else float(values[0]) if len(values) else np.nan
+        window = max(SMALLEST_WINDOW, len(values) // 4)
+        finite = values[np.isfinite(values)]
+        late = float(np.median(finite[-window:])) if len(finite) else start
+        reference = min(start, baseline) if baseline is not None and np.isfinite(start) else start
+        return cls(values, start, late, baseline if baseline is not None and not np.isfinite(start) else reference)
+
+    @property
+    def steps(self) -> int:
+        return len(self.values)
+
+    @property
+    def learned(self) -> bool:
+        """Whether the loss came clearly below that of a network that knows nothing."""
+        return self.steps >= SMALLEST_WINDOW and self.late < LEARNED * self.reference
+
+    @property
+    def falling(self) -> bool:
+        """Whether the loss of the last third lies below that of the middle third by more than chance allows."""
+        third = self.steps // 3
+        if third < SMALLEST_WINDOW:
+            return False
+        middle, last = self.values[-2 * third : -third], self.values[-third:]
+        if self.late > 1.02 * self.reference:
+            return False
+        error = np.sqrt((middle.var(ddof=1) + last.var(ddof=1)) / third)
+        return bool(middle.mean() - last.mean() > max(3 * error, 1e-3 * self.reference))
+
+    @property
+    def swings(self) -> float:
+        """Largest rise of the loss above its start or reference after the first steps, as a ratio."""
+        finite = self.values[np.isfinite(self.values)]
+        return (
+            float(np.max(finite[1:], initial=0.0) / max(min(self.start, finite[0]), 1e-30)) if len(finite) else np.inf
         )
-    if ratio > 1e3:
-        return Verdict(
-            "exploding", history.layers[0], evidence, f"the first layer's gradient is {ratio:.1e} of the last's."
-        )
-    return Verdict("healthy", None, evidence, f"the first layer's gradient is {ratio:.2g} of the last's.")
+
+
+class Depth:
+    """One probe along the depth: only layers with weights between units count."""
+
+    def __init__(self, probe: Probe):
+        kernel = np.asarray(probe.has_kernel, bool)
+        self.probe = probe
+        self.layers = [name for name, k in zip(probe.layers, kernel, strict=True) if k]
+        self.activations = [a for a, k in zip(probe.activations, kernel, strict=True) if k]
+        for name in ("activation_rms", "variation", "output_rms", "delta_norm", "dead", "saturated"):
+            setattr(self, name, np.asarray(getattr(probe, name), np.float64)[kernel])
+        self.hidden = slice(0, max(1, len(self.layers) - 1))
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.isfinite(self.delta_norm).all() and np.isfinite(self.activation_rms).all())
+
+    @property
+    def arriving(self) -> np.ndarray:
+        """(layers,) delta of each layer over the output layer's: what of the signal arrives."""
+        return self.delta_norm / max(self.delta_norm[-1], 1e-300)
+
+    @property
+    def growth(self) -> float:
+        """Largest growth along the depth: of delta toward the input, or of the activations toward the output."""
+        first = max(self.activation_rms[0], 1e-300)
+        return float(max(np.max(self.arriving), np.max(self.output_rms) / first))
+
+    @property
+    def slope(self) -> float:
+        """Decades by which delta changes from one layer to the next, toward the output; 0 for a single layer."""
+        usable = self.delta_norm > 0
+        if usable.sum() < 2:
+            return 0.0
+        depth = np.flatnonzero(usable)
+        return float(np.polyfit(depth, np.log10(self.delta_norm[usable]), 1)[0])
+
+    def grows_at(self) -> str:
+        """Return the layer with the largest one-layer growth, of delta or of the output."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            back = self.delta_norm[:-1] / self.delta_norm[1:]
+            forth = self.output_rms[1:] / self.output_rms[:-1]
+        steps = np.nan_to_num(np.maximum(back, forth), nan=0.0, posinf=np.inf)
+        return self.layers[int(np.argmax(steps)) + 1] if len(steps) else self.layers[0]
+
+    def first(self, where: np.ndarray) -> str | None:
+        return self.layers[int(np.argmax(where))] if where.any() else None
+
+    def last(self, where: np.ndarray) -> str | None:
+        return self.layers[len(where) - 1 - int(np.argmax(where[::-1]))] if where.any() else None
+
+
+def _healthy(history, loss: Loss) -> Verdict:
+    share = loss.late / loss.reference if loss.reference else np.nan
+    evidence = {"loss_over_reference": share}
+    sentence = f"the loss moves: it is {loss.late:.3g}, {share:.0%} of what knowing nothing costs."
+    return Verdict("healthy", None, 0, 0.95 if loss.learned else 0.7, "", evidence, sentence)
+
+
+def _foretell(place: Depth, loss: Loss) -> Verdict:
+    """Judge step 0 alone: can a gradient reach every layer?"""
+    fault = _fault(place, FORETOLD)
+    if fault is None:
+        weakest = float(place.arriving.min())
+        sentence = f"before the first step, at least {weakest:.2g} of the output's gradient reaches every layer."
+        return Verdict("healthy", None, 0, 0.6, "", {"weakest_arriving": weakest}, sentence)
+    return _verdict(fault, place, since=0, lasting=False)
+
+
+def _why(history, loss: Loss, places: list[Depth]) -> Verdict:
+    """Name what keeps the loss where it is."""
+    if places and (fault := _fault(places[0], FAILING)):
+        return _verdict(fault, places[0], since=0, lasting=len(places) > 1)
+    share = loss.late / loss.reference if loss.reference else np.nan
+    evidence = {"loss_over_reference": share, "largest_rise": loss.swings}
+    if loss.swings > RISEN or loss.late > 1.5 * loss.reference:
+        return _rate_too_large(loss, evidence, since=int(np.nanargmax(loss.values)))
+    since = int(history.epoch_ends[0]) if history is not None and len(history.epoch_ends) else loss.steps
+    if places and (fault := _fault(places[-1], FAILING)):
+        return _verdict(fault, places[-1], since=since, lasting=len(places) > 2)
+    sentence = (
+        f"gradients arrive everywhere, but after {loss.steps} steps the loss is still {loss.late:.3g}, {share:.0%} of what "
+        "knowing nothing costs: the rate is too small for these gradients."
+    )
+    return Verdict("stalled", None, 0, 0.8, RATE, evidence, sentence, REMEDIES["stalled"])
+
+
+def _not_finite(history, loss: Loss, places: list[Depth]) -> Verdict | None:
+    """Judge a training whose loss, gradients or activations left the finite numbers."""
+    step = None
+    if history is not None and len(history):
+        bad = ~np.isfinite(history.variable_norms).all(axis=1)
+        step = int(np.argmax(bad)) if bad.any() else None
+    if step is None and np.isfinite(loss.values[-1:]).all() and all(p.finite for p in places[-1:]):
+        return None
+    if step is None:
+        step = loss.steps
+    if places and (not places[0].finite or places[0].growth > GROWN or places[0].probe.loss > 10 * loss.reference):
+        fault = ("exploding", places[0].first(~np.isfinite(places[0].delta_norm)) or places[0].grows_at(), WEIGHTS)
+        return _verdict(fault, places[0], since=0, lasting=True)
+    evidence = {"first_nonfinite_step": step}
+    return _rate_too_large(loss, evidence, since=step)
+
+
+def _rate_too_large(loss: Loss, evidence: dict, since: int) -> Verdict:
+    told = (
+        f"stopped being a number at step {evidence['first_nonfinite_step']}"
+        if "first_nonfinite_step" in evidence
+        else f"rose to {loss.swings:.3g} times where it began"
+    )
+    sentence = f"the profile was sound before the first step, but the loss {told}: the learning rate is too large."
+    return Verdict("unstable", None, since, 0.9, RATE, evidence, sentence, REMEDIES["unstable"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """From where on a profile counts as broken."""
+
+    faint: float
+    blind: float
+    grown: float
+    dead: float
+    saturated: float
+
+
+FORETOLD = Limits(faint=1e-2, blind=1e-3, grown=1e3, dead=0.9, saturated=0.6)
+FAILING = Limits(faint=3e-2, blind=1e-2, grown=30.0, dead=0.8, saturated=0.4)
+RISEN = 3.0
+
+
+def _fault(place: Depth, limits: Limits) -> tuple[str, str, str] | None:
+    """Return what breaks the profile: (name, layer, cause), or `None` for a sound one."""
+    hidden = place.hidden
+    if not place.finite:
+        return "exploding", place.first(~np.isfinite(place.delta_norm)), WEIGHTS
+    saturated = place.saturated[hidden] >= limits.saturated
+    if saturated.any():
+        name = place.activations[int(np.argmax(saturated))]
+        return "saturated", place.first(saturated), f"{name} is at the ends of its range"
+    silent = place.output_rms[hidden] < 1e-6 * max(place.output_rms[0], 1e-30)
+    dead = (place.dead[hidden] >= limits.dead) & ~silent
+    if dead.any() and not (silent.any() and np.argmax(silent) < np.argmax(dead)):
+        return "dead", place.first(dead), "its pre-activations are negative for every sample"
+    if place.growth > limits.grown:
+        return "exploding", place.grows_at(), "the weights are too large"
+    faint = place.arriving[hidden] < limits.faint
+    if faint.any():
+        layer = place.last(faint)
+        return "vanishing", layer, _why_faint(place, layer)
+    blind = place.variation < limits.blind
+    if blind.any():
+        return "vanishing", place.first(blind), "its activation is the same for every sample"
+    return None
+
+
+def _why_faint(place: Depth, layer: str) -> str:
+    index = place.layers.index(layer)
+    activation = place.activations[index]
+    if place.output_rms[index] < 1e-3 * max(place.output_rms[0], 1e-30):
+        return "the weights are too small: activations shrink with the gradient"
+    if activation == "sigmoid":
+        return "the slope of the sigmoid is 1/4 at most"
+    if activation in ("relu", "leaky_relu", "prelu", "elu"):
+        return f"the weights are too small for {activation}"
+    return "each layer passes on less than it gets"
+
+
+def _verdict(fault: tuple[str, str, str], place: Depth, *, since: int, lasting: bool) -> Verdict:
+    name, layer, cause = fault
+    index = place.layers.index(layer) if layer in place.layers else 0
+    evidence = {
+        "weakest_arriving": float(np.nanmin(place.arriving)),
+        "growth": place.growth,
+        "decades_a_layer": place.slope,
+        "variation": float(place.variation[index]),
+        "dead": float(place.dead[index]),
+        "saturated": float(place.saturated[index]),
+    }
+    what = {
+        "vanishing": f"{evidence['weakest_arriving']:.1e} of the output's gradient reaches the weakest layer",
+        "exploding": f"along the depth the signal grows {evidence['growth']:.1e}-fold",
+        "dead": f"{evidence['dead']:.0%} of {layer}'s units are zero for every sample",
+        "saturated": f"{evidence['saturated']:.0%} of {layer}'s activations are saturated",
+    }[name]
+    sentence = f"{what}; it breaks at {layer}, because {cause}."
+    confidence = 0.95 if lasting else 0.75
+    return Verdict(name, layer, since, confidence, cause, evidence, sentence, REMEDIES[name])
+
+
+REMEDIES = {
+    "vanishing": [
+        "activation=relu initializer=he_normal",
+        "normalization=batch",
+        "model.residual=2",
+        "initializer=orthogonal",
+    ],
+    "exploding": ["initializer=he_normal", "normalization=batch", "clipping=global_norm"],
+    "dead": ["initializer=he_normal", "activation=leaky_relu", "normalization=batch"],
+    "saturated": ["initializer=glorot_uniform", "normalization=batch", "activation=relu initializer=he_normal"],
+    "stalled": ["optimizer=adam optimizer.learning_rate=0.001", "optimizer.learning_rate=0.01"],
+    "unstable": ["optimizer.learning_rate=0.0001", "schedule.warmup=0.1", "clipping=global_norm"],
+}

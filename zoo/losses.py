@@ -1,0 +1,54 @@
+"""Losses and what knowing nothing costs."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("zoo")
+class OneHot(keras.losses.Loss):
+    """Apply `loss` to one-hot labels: (batch,) class numbers against (batch, classes) outputs.
+
+    Args:
+        loss: a Keras loss that compares outputs with targets of their own shape, such as the mean squared error.
+    """
+
+    def __init__(self, loss: keras.losses.Loss, name: str = "one_hot"):
+        super().__init__(name=name, reduction=loss.reduction)
+        self.loss = loss
+
+    def call(self, y_true, y_pred):
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        return self.loss.call(ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype), y_pred)
+
+    def get_config(self) -> dict:
+        return {"loss": keras.saving.serialize_keras_object(self.loss), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "OneHot":
+        return cls(keras.saving.deserialize_keras_object(config["loss"]), config["name"])
+
+
+def constant_loss(loss: keras.losses.Loss, y: np.ndarray, task: str) -> float | None:
+    """Return the loss of the best prediction that does not look at the input; `None` for a loss not known here.
+
+    Args:
+        loss: as given to `compile`.
+        y: (n,) class numbers, (n, 1) zeros and ones, or (n, k) numbers.
+        task: "categorical", "binary" or "regression".
+    """
+    if task == "categorical":
+        shares = np.bincount(np.asarray(y).ravel().astype(int)) / len(y)
+        shares = shares[shares > 0]
+    elif task == "binary":
+        shares = np.array([1 - np.mean(y), np.mean(y)])
+        shares = shares[shares > 0]
+    else:
+        shares = None
+    if isinstance(loss, (keras.losses.SparseCategoricalCrossentropy, keras.losses.BinaryCrossentropy)):
+        return float(-np.sum(shares * np.log(shares)))
+    if isinstance(loss, OneHot) and isinstance(loss.loss, keras.losses.MeanSquaredError):
+        return float(np.mean(shares * (1 - shares)))
+    if isinstance(loss, keras.losses.MeanSquaredError):
+        return float(np.mean(np.var(y, axis=0)))
+    return None
