@@ -98,15 +98,16 @@ def test_a_given_test_part_is_left_as_it_is():
 
 
 def test_folds_partition_the_training_part_by_class():
-    source = numbered(500, 4)
+    given = numbered(500, 4)  # in the order of its classes
+    source = Source("numbered", given.train, test=given.train)
     folds = [prepare(source, scaling="none", folds=5, fold=k, seed=3) for k in range(5)]
-    train_part = set(range(500)) - set(ids(folds[0].test))
+    train_part = set(range(500))
     assert sorted(np.concatenate([ids(f.validation) for f in folds])) == sorted(train_part)
     shares = np.bincount(source.train[1][sorted(train_part)]) / 5
     for f in folds:
         assert set(ids(f.train)) == train_part - set(ids(f.validation))
         assert np.abs(np.bincount(f.validation[1]) - shares).max() < 1
-        assert len(set(f.validation[1][:20])) == 4  # mixed, though the data lies class by class
+        assert len(set(f.validation[1][:20])) == 4  # mixed, so that a probe sees every class
 
 
 def test_regression_splits_and_folds_without_classes():
@@ -570,7 +571,7 @@ def test_without_cache_and_network_one_line_says_what_to_do(tmp_path):
     hidden = ("https_proxy", "http_proxy", "no_proxy", "all_proxy")
     env = {key: value for key, value in os.environ.items() if key.lower() not in hidden}
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the call and never answers
-        ports = {name: 9 for name in files} | {"mnist": silent.getsockname()[1]}  # port 9: nobody takes the call
+        ports = dict.fromkeys(files, 9) | {"mnist": silent.getsockname()[1]}  # port 9: nobody takes the call
         words = [f"{name}=http://127.0.0.1:{port}" for name, port in ports.items()]
         ran = subprocess.run(
             [sys.executable, "-c", DOWNLOAD, *words],
