@@ -59,14 +59,14 @@ COUNTS = [
 ]
 
 # With batch normalization's moving statistics, as keras.applications counts them.
-TOTALS = [
-    (resnet, 50, 25_636_712),
-    (resnet, 101, 44_707_176),
-    (resnet, 152, 60_419_944),
-    (densenet, 121, 8_062_504),
-    (densenet, 169, 14_307_880),
-    (densenet, 201, 20_242_984),
-]
+TOTALS = {
+    "resnet50": 25_636_712,
+    "resnet101": 44_707_176,
+    "resnet152": 60_419_944,
+    "densenet121": 8_062_504,
+    "densenet169": 14_307_880,
+    "densenet201": 20_242_984,
+}
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,5 @@ TOTALS = [
 def test_trainable_parameters(family, size, options, count):
     model = family(*size, **options, initializer="zeros")
     assert sum(np.prod(w.shape) for w in model.trainable_weights) == count
-
-
-@pytest.mark.parametrize(("family", "depth", "total"), TOTALS, ids=[f"{f.__name__}{d}" for f, d, _ in TOTALS])
-def test_total_parameters(family, depth, total):
-    assert family(*IMAGENET, depth=depth, initializer="zeros").count_params() == total
+    if model.name in TOTALS:
+        assert model.count_params() == TOTALS[model.name]
