@@ -50,6 +50,7 @@ class Config:
     epochs: int = 20
     batch_size: int = 32
     steps_per_execution: int = 1
+    rate_factor: float = 1.0
     precision: str = "float32"
     jit_compile: bool = False
     deterministic: bool = False
@@ -71,6 +72,7 @@ RANGES = {
     "batch_size": (1, None, True),
     "steps_per_execution": (1, None, True),
     "verbose": (0, 2, True),
+    "rate_factor": ("0", None, False),
     "dropout.rate": (0, "1", False),
     "optimizer.learning_rate": (0, None, False),
     "optimizer.momentum": (0, 1, False),

@@ -64,6 +64,8 @@ def _past_our_own(stack: TracebackType | None) -> TracebackType | None:
 
 def explain(error: Exception) -> str | None:
     """Return one line for a mistake in what the user gave; `None` for an error in somebody's code."""
+    if isinstance(error.__cause__, UserError):  # Hydra wraps what its targets raise
+        error = error.__cause__
     if isinstance(error, UserError):
         return " ".join(str(error).split())
     if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "antlr4"):

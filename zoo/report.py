@@ -11,7 +11,7 @@ BAR = 32
 MOST_ROWS = 24
 
 
-def run_block(name: str, summary: dict, history, folder: Path) -> str:
+def run_block(name: str, summary: dict, history, folder: Path, viewer: str | None) -> str:
     """Return the closing block of one run.
 
     Args:
@@ -19,6 +19,7 @@ def run_block(name: str, summary: dict, history, folder: Path) -> str:
         summary: of the run, as in `summary.json`.
         history: its `GradientHistory`, or `None` if gradients were not tracked.
         folder: the run folder.
+        viewer: the command that shows the recorded runs.
     """
     metrics = summary["metrics"]
     tested = "  ".join(f"{key[5:]} {value:.4g}" for key, value in metrics.items() if key.startswith("test_"))
@@ -39,7 +40,9 @@ def run_block(name: str, summary: dict, history, folder: Path) -> str:
             "gradient norm of each layer, median over the last epoch, log scale",
             *profile_bars(history.layers, last_profile(history)),
         ]
-    lines += ["", f"files     {folder}", "compare   make ui   (MLflow on http://127.0.0.1:5000)"]
+    lines += ["", f"files     {folder}"]
+    if viewer:
+        lines.append(f"compare   {viewer}   (MLflow on http://127.0.0.1:5000)")
     return "\n".join(lines)
 
 
@@ -108,16 +111,17 @@ def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
     for key in keys:
         table.add_column(key, overflow="fold")
     table.add_column("verdict")
-    for name in (metric, "seconds"):
+    for name in (metric, "reaches first layer", "seconds"):
         table.add_column(name, justify="right")
     for r in finished + [r for r in runs if r["status"] != "FINISHED"]:
         chosen = overridden(r)
         row = [chosen.get(key, "") for key in keys]
         if r["status"] == "FINISHED":
             verdict = r["verdict"]["name"] if r["verdict"] else "-"
-            row += [verdict, f"{chosen_metric(r)[1]:.4g}", f"{r['seconds']:.1f}"]
+            arrives = "{:.0e} → {:.0e}".format(*r["arriving"]) if r.get("arriving") else ""
+            row += [verdict, f"{chosen_metric(r)[1]:.4g}", arrives, f"{r['seconds']:.1f}"]
         else:
-            row += [r["status"], "", ""]
+            row += [r["status"], "", "", ""]
         table.add_row(*row)
     text = io.StringIO()
     Console(file=text, width=max(80, shutil.get_terminal_size().columns)).print(table)

@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from zoo import report
-from zoo.config import CONF, home
+from zoo.config import CHECKOUT, CONF, home
 from zoo.errors import UserError, explain
 from zoo.startup import start
 
@@ -58,6 +58,7 @@ def _run(cfg: DictConfig, folder: Path, record: "Record") -> float:
 
     began = time.perf_counter()
     data = instantiate(cfg.data, seed=cfg.seed, batch_size=cfg.batch_size)
+    cfg.optimizer.learning_rate *= cfg.rate_factor
     cfg.steps = math.ceil(data.train_size / cfg.batch_size) * cfg.epochs
     model = build_model(cfg, data.input_shape, data.classes)
     compile_model(cfg, model, data.task)
@@ -107,11 +108,17 @@ def _run(cfg: DictConfig, folder: Path, record: "Record") -> float:
         "epochs": len(history["loss"]),
         "steps": len(norms.history) if norms else None,
         "parameters": model.count_params(),
+        "arriving": arriving(probes.results) if probes else None,
     }
     record.finish(summary)
     if cfg.verbose and record.sweep is None:
-        print(report.run_block(record.name, summary, norms and norms.history, folder))
+        print(report.run_block(record.name, summary, norms and norms.history, folder, viewer(cfg)))
     return history["val_loss"][-1]
+
+
+def arriving(probes: list) -> list[float]:
+    """Return, at step 0 and at the end, the share of the output layer's delta that reaches the first layer."""
+    return [float(p.delta_norm[0] / p.delta_norm[-1]) if p.delta_norm[-1] else 0.0 for p in (probes[0], probes[-1])]
 
 
 def build_model(cfg: DictConfig, input_shape: tuple[int, ...], classes: int):
@@ -121,8 +128,11 @@ def build_model(cfg: DictConfig, input_shape: tuple[int, ...], classes: int):
     weights = options.pop("weights", None)
     offered = {"input_shape": input_shape, "classes": classes, **choices(cfg)}
     accepted = inspect.signature(function).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
-        unknown = [name for name in options if name not in accepted]
+    unknown = [name for name in options if name not in accepted]
+    if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        if unknown:
+            raise UserError(f"model: {cfg.model._target_} has no {', '.join(unknown)}.")
+    else:
         if unknown:
             print(f"model: {cfg.model._target_} has no {', '.join(unknown)}: left out", file=sys.stderr)
         options = {name: value for name, value in options.items() if name in accepted}
@@ -187,6 +197,17 @@ def compile_model(cfg: DictConfig, model, task: str) -> None:
         steps_per_execution=cfg.steps_per_execution,
         jit_compile=cfg.jit_compile,
     )
+
+
+def viewer(cfg: DictConfig) -> str | None:
+    """Return the command that shows the recorded runs; `None` where none is recorded or a server shows them."""
+    if not cfg.tracking.enabled or cfg.tracking.uri or "MLFLOW_TRACKING_URI" in os.environ:
+        return None
+    if CHECKOUT == home():
+        return "make ui"
+    from zoo.tracking import embedded_uri
+
+    return f"mlflow ui --backend-store-uri {embedded_uri(home())}"
 
 
 def build(name: str, input_shape: tuple[int, ...], classes: int, overrides: list[str] = ()):

@@ -17,6 +17,7 @@ from zoo.telemetry.probe import Probe
 
 # Chosen on the tuning half of benchmarks/verdicts.py; the held-out half checks them.
 LEARNED = 0.9  # a loss below this share of its reference has learned something
+MOVED = 0.98  # a falling loss below this share has moved
 GROWN = 1e2  # delta toward the input over the output's, or activation toward the output over the first's
 SMALLEST_WINDOW = 5
 
@@ -75,9 +76,14 @@ def diagnose(
         return broken
     if loss.steps == 0:
         return _foretell(places[0], loss)
-    if loss.learned or loss.falling:
+    if loss.learned or (loss.falling and (loss.late < MOVED * loss.reference or not _broken(places))):
         return _healthy(history, loss)
     return _why(history, loss, places)
+
+
+def _broken(places: list["Depth"]) -> bool:
+    """Whether a falling loss may be no more than the output's biases (or a penalty) on their way to knowing nothing."""
+    return any(_fault(place, FAILING) for place in places[:1] + places[-1:])
 
 
 @dataclasses.dataclass(frozen=True)
