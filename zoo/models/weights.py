@@ -83,7 +83,7 @@ def _load_file(model: keras.Model, file: Path) -> None:
     if not file.name.endswith((".weights.h5", ".keras")):
         raise UserError(f"weights={file}: give a .weights.h5 or .keras file, or imagenet")
     if not file.is_file():
-        raise UserError(f"weights={file}: no such file")
+        raise UserError(f"weights={file}: no such file, seen from {Path.cwd()}")
     try:
         saved = _count(file)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
