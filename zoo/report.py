@@ -26,7 +26,8 @@ def run_block(name: str, summary: dict, history, folder: Path, viewer: str | Non
     lines = [
         "─" * min(79, shutil.get_terminal_size().columns),
         f"trained   {name}",
-        f"          {summary['parameters']:,} parameters, {summary['epochs']} epochs, {duration(summary['seconds'])}",
+        f"          {summary['parameters']:,} parameters, {summary['epochs']} epochs, {duration(summary['seconds'])}"
+        + (", stopped as hopeless" if summary["stopped"] else ""),
         f"test      {tested}",
     ]
     verdict = summary["verdict"]

@@ -21,6 +21,8 @@ from zoo.errors import UserError, explain
 from zoo.startup import start
 
 PROBE_SAMPLES = 64
+# Records are made before they are judged; other callbacks stay in between.
+CALLBACK_ORDER = {"gradient_norms": 0, "probe": 0, "stop_when_hopeless": 2}
 
 
 def run(cfg: DictConfig) -> float:
@@ -50,7 +52,7 @@ def _run(cfg: DictConfig, folder: Path, record: "Record") -> float:
     start(seed=cfg.seed, precision=cfg.precision, deterministic=cfg.deterministic)
     import keras
 
-    from zoo.callbacks import RecordEpochs
+    from zoo.callbacks import RecordEpochs, StopWhenHopeless
     from zoo.losses import constant_loss
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.probe import Probes, save_probes
@@ -65,12 +67,9 @@ def _run(cfg: DictConfig, folder: Path, record: "Record") -> float:
     if after_build := OmegaConf.select(cfg, "initializer.after_build"):
         instantiate(after_build)(model, data.fixed_batch(cfg.batch_size)[0])
 
-    callbacks = [instantiate(node) for node in cfg.callbacks.values()]
-    batch = data.fixed_batch(PROBE_SAMPLES)
-    callbacks = [c(*batch) if isinstance(c, functools.partial) else c for c in callbacks]
-    norms = next((c for c in callbacks if isinstance(c, GradientNorms)), None)
-    probes = next((c for c in callbacks if isinstance(c, Probes)), None)
     baseline = constant_loss(model.loss, data.train[1], data.task) if isinstance(data.train, tuple) else None
+    callbacks = make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
+    norms, probes, stop = (_only(callbacks, kind) for kind in (GradientNorms, Probes, StopWhenHopeless))
     if probes:
         probes.set_model(model)
         probes.on_train_begin()
@@ -108,12 +107,37 @@ def _run(cfg: DictConfig, folder: Path, record: "Record") -> float:
         "epochs": len(history["loss"]),
         "steps": len(norms.history) if norms else None,
         "parameters": model.count_params(),
+        "stopped": bool(stop and stop.verdict),
         "arriving": arriving(probes.results) if probes else None,
     }
     record.finish(summary)
     if cfg.verbose and record.sweep is None:
         print(report.run_block(record.name, summary, norms and norms.history, folder, viewer(cfg)))
     return history["val_loss"][-1]
+
+
+def make_callbacks(cfg: DictConfig, batch: tuple, baseline: float | None) -> list:
+    """Make the chosen callbacks; those that are partial get what the run has for their parameters."""
+    offered = {"x": batch[0], "y": batch[1], "baseline": baseline}
+    made = []
+    for name in sorted(cfg.callbacks, key=lambda name: CALLBACK_ORDER.get(name, 1)):
+        callback = instantiate(cfg.callbacks[name])
+        if isinstance(callback, functools.partial):
+            missing = [key for key in ("norms", "probes") if _takes(callback, key) and key not in offered]
+            if missing:
+                raise UserError(f"callbacks: {name} judges gradients: choose gradient_norms and probe beside it.")
+            callback = callback(**{key: value for key, value in offered.items() if _takes(callback, key)})
+        made.append(callback)
+        offered |= {"gradient_norms": {"norms": callback}, "probe": {"probes": callback}}.get(name, {})
+    return made
+
+
+def _takes(function: functools.partial, name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+def _only(callbacks: list, kind: type):
+    return next((c for c in callbacks if isinstance(c, kind)), None)
 
 
 def arriving(probes: list) -> list[float]:
@@ -291,6 +315,8 @@ class Record:
         verdict = summary["verdict"]
         if self.run is not None:
             summary["run_id"] = self.run.run_id
+            if summary["stopped"]:
+                self.run.set_tags({"stopped": "hopeless"})
             self.run.log_metrics(
                 {name: v for name, v in summary["metrics"].items() if name.startswith("test_")}
                 | {"seconds": summary["seconds"]},
