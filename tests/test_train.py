@@ -62,6 +62,10 @@ def test_the_store_tells_everything_about_the_run(default_run, root):
     assert [p.step for p in points] == list(range(1, 21))
     means = [expected.norms[expected.epoch(i), 0].mean() for i in range(20)]
     np.testing.assert_allclose([p.value for p in points], means, rtol=1e-5)
+    profile = train.client.get_metric_history(run.info.run_id, "profile/gradient_norm")
+    assert [p.step for p in profile] == [1, 2, 3, 4, 5, 6]
+    last = np.median(expected.norms[expected.epoch(-1)], axis=0)
+    np.testing.assert_allclose([p.value for p in profile], last, rtol=1e-5)
     for name in ("loss", "val_loss", "accuracy", "learning_rate", "gradient_norm", "test_accuracy", "seconds"):
         assert name in data.metrics
 

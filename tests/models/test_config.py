@@ -9,7 +9,7 @@ import pytest
 
 from zoo.config import CONF
 from zoo.models import alexnet, densenet, lenet, mlp, resnet, vgg
-from zoo.run import build_model
+from zoo.make import build_model
 
 FILES = {file.stem: file for file in sorted(Path(CONF, "model").glob("*.yaml"))}
 DEEP = ("resnet101", "resnet152", "densenet121", "densenet169", "densenet201", "densenet_bc190")

@@ -73,6 +73,11 @@ class Probe:
     saturated: np.ndarray
     jacobian: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
 
+    @property
+    def arriving(self) -> float:
+        """The share of the output layer's delta norm that reaches the first layer."""
+        return float(self.delta_norm[0] / self.delta_norm[-1]) if self.delta_norm[-1] else 0.0
+
 
 MEASURES = (
     "activation_mean",
@@ -141,11 +146,15 @@ class Probes(keras.callbacks.Callback):
         self.results: list[Probe] = []
         self._prober = None
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        if self._prober is None or self._prober.model is not self.model:
-            self._prober = Prober(self.model)
+    def start(self, model: keras.Model) -> None:
+        """Probe before the first step, if that has not been done."""
+        if self._prober is None or self._prober.model is not model:
+            self._prober = Prober(model)
         if not self.results:
             self.results.append(self._prober(self.x, self.y))
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.start(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.results.append(self._prober(self.x, self.y))

@@ -1,0 +1,167 @@
+"""From a composed config to objects: the one place where what a config names is instantiated."""
+
+import copy
+import functools
+import inspect
+import pkgutil
+import sys
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from zoo.config import CONF
+from zoo.errors import UserError, explain
+
+# Records are made before they are judged; other callbacks stay in between.
+CALLBACK_ORDER = {"gradient_norms": 0, "probe": 0, "stop_when_hopeless": 2}
+
+
+def make_data(cfg: DictConfig):
+    """Return the `zoo.data.Dataset` that `cfg.data` names."""
+    return instantiate(cfg.data, seed=cfg.seed, batch_size=cfg.batch_size)
+
+
+def build_model(cfg: DictConfig, input_shape: tuple[int, ...], classes: int):
+    """Build `cfg.model` with the composed choices, of which a function gets those that it has a parameter for."""
+    options = OmegaConf.to_container(cfg.model, resolve=True)
+    function = _located(options.pop("_target_"))
+    weights = options.pop("weights", None)
+    offered = {"input_shape": input_shape, "classes": classes, **choices(cfg)}
+    accepted = inspect.signature(function).parameters
+    unknown = [name for name in options if name not in accepted]
+    if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        if unknown:
+            raise UserError(f"model: {cfg.model._target_} has no {', '.join(unknown)}.")
+    else:
+        if unknown:
+            print(f"model: {cfg.model._target_} has no {', '.join(unknown)}: left out", file=sys.stderr)
+        options = {name: value for name, value in options.items() if name in accepted}
+        offered = {name: value for name, value in offered.items() if name in accepted}
+    model = function(**offered, **options)
+    if weights:
+        from zoo.models.weights import load_weights
+
+        load_weights(model, weights)
+    return model
+
+
+def _located(path: str):
+    """Import the function that `model._target_` names; an error inside its module is left to be seen."""
+    module, _, name = path.rpartition(".")
+    try:
+        return pkgutil.resolve_name(f"{module}:{name}")
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and not module.startswith(error.name):
+            raise
+        raise UserError(f"model._target_={path}: no such function; is its folder the working directory?") from error
+
+
+def choices(cfg: DictConfig) -> dict:
+    """Return the five choices of the study as `zoo.models.blocks.Blocks` takes them."""
+    return {
+        "activation": _made(cfg.activation),
+        "initializer": instantiate(cfg.initializer.kernel),
+        "bias_initializer": instantiate(cfg.initializer.bias),
+        "normalization": _made(cfg.normalization),
+        "regularizer": _made(cfg.regularizer),
+        "dropout": cfg.dropout.rate,
+    }
+
+
+def compile_model(cfg: DictConfig, model, task: str, steps: int) -> None:
+    """Compile with the composed optimizer, schedule, clipping and loss, and the metric that the task calls for.
+
+    Args:
+        cfg: the composed config, left as it is.
+        model: to compile.
+        task: "categorical", "binary" or "regression".
+        steps: optimizer steps of the whole run, for the schedules.
+    """
+    import keras
+
+    from zoo import losses, optimizers, schedules
+
+    cfg = copy.deepcopy(cfg)
+    cfg.steps = steps
+    cfg.optimizer.learning_rate *= cfg.rate_factor
+    schedule = OmegaConf.to_container(cfg.schedule, resolve=True)
+    warmup = round(schedule.pop("warmup", 0.0) * steps)
+    rate = instantiate(schedule) if "_target_" in schedule else float(cfg.optimizer.learning_rate)
+    if warmup:
+        rate = schedules.Warmup(rate, warmup)
+    make = instantiate(cfg.optimizer, learning_rate=rate, _partial_=True)
+    options = dict(cfg.clipping)
+    function = optimizers.normalized(make.func) if options.pop("normalize", False) else make.func
+    metric = {
+        "categorical": lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+        "binary": lambda: keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0),
+        "regression": lambda: keras.metrics.RootMeanSquaredError(name="rmse"),
+    }[task]()
+    loss = instantiate(cfg.loss)
+    if task == "categorical" and not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        loss = losses.OneHot(loss)
+    model.compile(
+        optimizer=function(**make.keywords, **options),
+        loss=loss,
+        metrics=[metric],
+        steps_per_execution=cfg.steps_per_execution,
+        jit_compile=cfg.jit_compile,
+    )
+
+
+def initialize_on_data(cfg: DictConfig, model, x) -> None:
+    """Let a data-driven initializer (LSUV) set the weights from the batch `x`."""
+    if after_build := OmegaConf.select(cfg, "initializer.after_build"):
+        instantiate(after_build)(model, x)
+
+
+def make_callbacks(cfg: DictConfig, batch: tuple, baseline: float | None) -> list:
+    """Make the chosen callbacks; those that are partial get what the run has for their parameters."""
+    offered = {"x": batch[0], "y": batch[1], "baseline": baseline}
+    made = []
+    for name in sorted(cfg.callbacks, key=lambda name: CALLBACK_ORDER.get(name, 1)):
+        callback = instantiate(cfg.callbacks[name])
+        if isinstance(callback, functools.partial):
+            missing = [key for key in ("norms", "probes") if _takes(callback, key) and key not in offered]
+            if missing:
+                raise UserError(f"callbacks: {name} judges gradients: choose gradient_norms and probe beside it.")
+            callback = callback(**{key: value for key, value in offered.items() if _takes(callback, key)})
+        made.append(callback)
+        offered |= {"gradient_norms": {"norms": callback}, "probe": {"probes": callback}}.get(name, {})
+    return made
+
+
+def _takes(function: functools.partial, name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+def build(name: str, input_shape: tuple[int, ...], classes: int, overrides: list[str] = ()):
+    """Build a network of the zoo by the name of its file in `conf/model`.
+
+    Args:
+        name: such as "resnet20".
+        input_shape: of one sample, such as (32, 32, 3).
+        classes: units of the output layer.
+        overrides: further words of the command line, such as "activation=tanh" or "model.depth=20".
+
+    Returns:
+        An uncompiled `keras.Model`: (batch, *input_shape) -> (batch, classes) logits.
+
+    Raises:
+        UserError: for a name or override that does not exist, or an input that the network cannot take.
+    """
+    import hydra
+
+    try:
+        with hydra.initialize_config_dir(CONF, version_base="1.3"):
+            cfg = hydra.compose("config", [f"model={name}", *overrides])
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        raise UserError(line) from None
+    return build_model(cfg, tuple(input_shape), classes)
+
+
+def _made(node: DictConfig):
+    return instantiate(node) if "_target_" in node else None
