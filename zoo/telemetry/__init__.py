@@ -1,1 +1,1 @@
-"""What training does to the gradients of any Keras model: record it, predict it, judge it. Knows Keras and NumPy alone."""
+"""What training does to the gradients of any Keras model: recorded, predicted, judged. Knows Keras and NumPy alone."""

@@ -23,7 +23,8 @@ class GradientHistory:
         losses: (steps,) float32, each step's loss on its batch, regularization included; NaN where the train step does
             not pass it through `optimizer.scale_loss`.
         clip_norms: (steps, 2) float32, the global norm that entered clipping and the one that left it; NaN where the
-            step applied no update (gradient accumulation, an overflow that loss scaling skipped). `None` without clipping.
+            step applied no update (gradient accumulation, an overflow that loss scaling skipped). `None` without
+            clipping.
         weight_norms: (steps, variables) float32, of each variable before its update; `None` unless asked for.
         update_norms: (steps, variables) float32, of each variable's change; `None` unless asked for.
         epoch_ends: (epochs,) int64, how many steps were recorded when each epoch ended.

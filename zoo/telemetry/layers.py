@@ -4,9 +4,9 @@ import keras
 
 
 def layers_in_order(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return every layer of `model`, nested ones too, in forward order (functional) or order of creation (subclassed)."""
+    """Return every layer of `model`, nested ones too: in forward order, of subclassed models in order of creation."""
     # Keras has no public walk through nested layers; this one has been there since Keras 3.0.
-    return [layer for layer in model._flatten_layers(recursive=True)]
+    return list(model._flatten_layers(recursive=True))
 
 
 def owners(model: keras.Model, variables: list[keras.Variable]) -> tuple[list[str], list[int]]:

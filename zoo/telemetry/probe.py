@@ -52,7 +52,7 @@ class Probe:
             between layers of different size.
         gradient_norm: L2 norm of the loss gradient over the layer's trainable variables.
         dead: share of units (channels) whose activation is zero on the whole batch.
-        saturated: share of activation values where the derivative is below 5 % of its largest (sigmoid, tanh, softsign).
+        saturated: share of activation values where the slope is below 5 % of its largest (sigmoid, tanh, softsign).
         jacobian: mean singular value of the layer's Jacobian, activation included (Glorot & Bengio 2010, sec. 4.2.1),
             NaN for layers that are not dense; empty unless asked for.
     """
@@ -210,13 +210,17 @@ def recorded_calls(model: keras.Model) -> Iterator[list[Call]]:
 
         return call
 
+    own = [layer.__dict__.get("call") for layer in patched]
     for layer in patched:
         layer.__dict__["call"] = watching(layer)
     try:
         yield calls
     finally:
-        for layer in patched:
-            layer.__dict__.pop("call", None)
+        for layer, call in zip(patched, own, strict=True):
+            if call is None:
+                del layer.__dict__["call"]
+            else:
+                layer.__dict__["call"] = call
 
 
 @dataclasses.dataclass

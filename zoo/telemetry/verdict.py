@@ -1,8 +1,8 @@
 """What a run's gradients amount to: name, place, evidence, cause, remedies.
 
 The rules ask two questions. Does the loss move (from each step's loss, or each epoch's)? And what do the activations
-and the back-propagated gradient do along the depth (from the probes)? A network whose loss falls is healthy, however odd
-its numbers look; one whose loss does not is named by what breaks the profile, and only a sound profile leaves the
+and the back-propagated gradient do along the depth (from the probes)? A network whose loss falls is healthy, however
+odd its numbers look; one whose loss does not is named by what breaks the profile, and only a sound profile leaves the
 learning rate to blame. Every threshold is a ratio between layers, or to the loss of the best constant prediction: none
 depends on the scale of the loss.
 """
@@ -17,8 +17,10 @@ from zoo.telemetry.probe import Probe
 
 # Chosen on the tuning half of benchmarks/verdicts.py; the held-out half checks them.
 LEARNED = 0.9  # a loss below this share of its reference has learned something
+CERTAIN, SLOW, FAST, NEAR = 2.0, 0.025, 0.5, 1.2  # of a falling loss: deviations of its slope; drops; how far above
+BARELY = 0.96  # the same, where the loss swings little enough to be sure
 MOVED = 0.98  # a falling loss below this share has moved
-GROWN = 1e2  # delta toward the input over the output's, or activation toward the output over the first's
+HUGE = 10.0  # first loss over the reference, of a training that stopped being a number
 SMALLEST_WINDOW = 5
 
 RATE, WEIGHTS = "the learning rate", "the weights are too large"
@@ -76,14 +78,12 @@ def diagnose(
         return broken
     if loss.steps == 0:
         return _foretell(places[0], loss)
-    if loss.learned or (loss.falling and (loss.late < MOVED * loss.reference or not _broken(places))):
-        return _healthy(history, loss)
+    sound = not places or _fault(places[-1], FAILING) is None
+    # With a broken profile a falling loss may be no more than the output's biases (or a penalty) on their way.
+    on_its_way = loss.falling and (sound or loss.far or loss.late < MOVED * loss.reference)
+    if loss.learned or on_its_way or (sound and loss.barely_learned):
+        return _healthy(loss)
     return _why(history, loss, places)
-
-
-def _broken(places: list["Depth"]) -> bool:
-    """Whether a falling loss may be no more than the output's biases (or a penalty) on their way to knowing nothing."""
-    return any(_fault(place, FAILING) for place in places[:1] + places[-1:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,16 +124,39 @@ class Loss:
         return self.steps >= SMALLEST_WINDOW and self.late < LEARNED * self.reference
 
     @property
+    def barely_learned(self) -> bool:
+        """Whether the loss came below it by little, but surely."""
+        last = self.values[-max(SMALLEST_WINDOW, self.steps // 4) :]
+        below, error = self.reference - last.mean(), last.std() / np.sqrt(len(last))
+        return self.swings < RISEN and bool(below > max((1 - BARELY) * self.reference, 2 * CERTAIN * error))
+
+    @property
+    def far(self) -> bool:
+        """Whether the loss is still far above that of a network that knows nothing."""
+        return self.late > NEAR * self.reference
+
+    @property
     def falling(self) -> bool:
-        """Whether the loss of the last third lies below that of the middle third by more than chance allows."""
-        third = self.steps // 3
-        if third < SMALLEST_WINDOW:
+        """Whether the loss falls over its last two thirds, by more than chance allows and by an amount that counts."""
+        values = self.values[self.steps // 3 :]
+        if len(values) < 2 * SMALLEST_WINDOW or not np.isfinite(values).all():
             return False
-        middle, last = self.values[-2 * third : -third], self.values[-third:]
-        if self.late > 1.02 * self.reference:
+        time = np.arange(len(values)) - (len(values) - 1) / 2
+        slope = time @ values / (time @ time)
+        error = np.sqrt(np.var(values - values.mean() - slope * time) / (time @ time))
+        drop = -slope * len(values)
+        if -slope < CERTAIN * error:
             return False
-        error = np.sqrt((middle.var(ddof=1) + last.var(ddof=1)) / third)
-        return bool(middle.mean() - last.mean() > max(3 * error, 1e-3 * self.reference))
+        if self.far:  # it must be on its way down, not drifting
+            on_its_way = self.late < min(self.start, HUGE * self.reference) and self.swings < RISEN
+            return on_its_way and drop > FAST * values.mean()
+        return drop > SLOW * self.reference
+
+    @property
+    def risen_at(self) -> int | None:
+        """First step whose loss is some times what it began with; `None` if there is none."""
+        risen = self.values > RISEN * self.start
+        return int(np.argmax(risen)) if risen.any() else None
 
     @property
     def swings(self) -> float:
@@ -195,7 +218,7 @@ class Depth:
         return self.layers[len(where) - 1 - int(np.argmax(where[::-1]))] if where.any() else None
 
 
-def _healthy(history, loss: Loss) -> Verdict:
+def _healthy(loss: Loss) -> Verdict:
     share = loss.late / loss.reference if loss.reference else np.nan
     evidence = {"loss_over_reference": share}
     sentence = f"the loss moves: it is {loss.late:.3g}, {share:.0%} of what knowing nothing costs."
@@ -218,31 +241,39 @@ def _why(history, loss: Loss, places: list[Depth]) -> Verdict:
         return _verdict(fault, places[0], since=0, lasting=len(places) > 1)
     share = loss.late / loss.reference if loss.reference else np.nan
     evidence = {"loss_over_reference": share, "largest_rise": loss.swings}
+    now = _fault(places[-1], FAILING) if places else None
+    since = loss.risen_at
+    if now and now[0] in ("dead", "saturated") and since is not None and since >= SMALLEST_WINDOW:
+        return _verdict(now, places[-1], since=since, lasting=True)  # one step too long, in a training on its way
     if loss.swings > RISEN or loss.late > 1.5 * loss.reference:
         return _rate_too_large(loss, evidence, since=int(np.nanargmax(loss.values)))
     since = int(history.epoch_ends[0]) if history is not None and len(history.epoch_ends) else loss.steps
-    if places and (fault := _fault(places[-1], FAILING)):
-        return _verdict(fault, places[-1], since=since, lasting=len(places) > 2)
+    if now:
+        return _verdict(now, places[-1], since=since, lasting=len(places) > 2)
     sentence = (
-        f"gradients arrive everywhere, but after {loss.steps} steps the loss is still {loss.late:.3g}, {share:.0%} of what "
-        "knowing nothing costs: the rate is too small for these gradients."
+        f"gradients arrive everywhere, but after {loss.steps} steps the loss is still {loss.late:.3g}, {share:.0%} of "
+        "what knowing nothing costs: the rate is too small for these gradients."
     )
     return Verdict("stalled", None, 0, 0.8, RATE, evidence, sentence, REMEDIES["stalled"])
 
 
 def _not_finite(history, loss: Loss, places: list[Depth]) -> Verdict | None:
     """Judge a training whose loss, gradients or activations left the finite numbers."""
-    step = None
-    if history is not None and len(history):
-        bad = ~np.isfinite(history.variable_norms).all(axis=1)
-        step = int(np.argmax(bad)) if bad.any() else None
-    if step is None and np.isfinite(loss.values[-1:]).all() and all(p.finite for p in places[-1:]):
-        return None
-    if step is None:
-        step = loss.steps
-    if places and (not places[0].finite or places[0].growth > GROWN or places[0].probe.loss > 10 * loss.reference):
-        fault = ("exploding", places[0].first(~np.isfinite(places[0].delta_norm)) or places[0].grows_at(), WEIGHTS)
+    norms = history.global_norm if history is not None and len(history) else np.zeros(0)
+    ends = (
+        loss.values[-1:],
+        norms[-1:],
+        *(p.delta_norm for p in places[-1:]),
+        *(p.activation_rms for p in places[-1:]),
+    )
+    if all(np.isfinite(values).all() for values in ends):
+        return None  # an overflow on the way, which loss scaling skipped, does no harm
+    bad = np.flatnonzero(~np.isfinite(norms) if len(norms) else ~np.isfinite(loss.values))
+    step = int(bad[0]) if len(bad) else loss.steps
+    if places and (fault := _fault(places[0], FAILING)) and fault[0] != "vanishing":
         return _verdict(fault, places[0], since=0, lasting=True)
+    if places and places[0].probe.loss > HUGE * loss.reference:
+        return _verdict(("exploding", places[0].grows_at(), WEIGHTS), places[0], since=0, lasting=True)
     evidence = {"first_nonfinite_step": step}
     return _rate_too_large(loss, evidence, since=step)
 
@@ -336,7 +367,7 @@ REMEDIES = {
     "vanishing": [
         "activation=relu initializer=he_normal",
         "normalization=batch",
-        "model.residual=2",
+        "remedy=residual",
         "initializer=orthogonal",
     ],
     "exploding": ["initializer=he_normal", "normalization=batch", "clipping=global_norm"],

@@ -1,0 +1,229 @@
+"""The probe against a gradient tape written by hand."""
+
+import keras
+import numpy as np
+import pytest
+import sklearn.datasets
+import tensorflow as tf
+
+from zoo import GradientNorms, probe
+from zoo.models import densenet, mlp, resnet
+from zoo.telemetry.probe import MEASURES, Prober, Probes, load_probes, save_probes
+
+BATCH, CLASSES = 16, 4
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(3)
+
+
+def batch(*shape):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(BATCH, *shape)).astype("float32"), rng.integers(0, CLASSES, BATCH)
+
+
+def compiled(model, **options):
+    model.compile(keras.optimizers.SGD(0.1), LOSS, jit_compile=False, **options)
+    return model
+
+
+def rms(array) -> float:
+    return float(np.sqrt(np.mean(np.square(array, dtype="float64"))))
+
+
+def test_a_plain_network_against_backpropagation_by_hand():
+    x, y = batch(6)
+    model = compiled(mlp((6,), CLASSES, depth=3, width=8, activation="tanh"))
+    kernels = [(layer.kernel.numpy(), layer.bias.numpy()) for layer in model.layers if hasattr(layer, "kernel")]
+    h, hs, zs = x, [], []
+    for i, (w, b) in enumerate(kernels):
+        zs.append(h @ w + b)
+        h = np.tanh(zs[-1]) if i < 3 else zs[-1]
+        hs.append(h)
+    softmax = np.exp(h) / np.exp(h).sum(1, keepdims=True)
+    delta = softmax - np.eye(CLASSES)[y]
+    deltas = [delta]
+    for i in (3, 2, 1):
+        deltas.insert(0, (deltas[0] @ kernels[i][0].T) * (1 - np.tanh(zs[i - 1]) ** 2))
+    p = probe(model, x, y)
+    assert p.layers == ["dense_1", "dense_2", "dense_3", "logits"]
+    assert p.activations == ["tanh", "tanh", "tanh", ""]
+    np.testing.assert_allclose(p.loss, -np.mean(np.log(softmax[np.arange(BATCH), y])), rtol=1e-5)
+    np.testing.assert_allclose(p.activation_rms, [rms(h) for h in hs], rtol=1e-5)
+    np.testing.assert_allclose(p.activation_mean, [h.mean() for h in hs], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(p.activation_std, [h.std() for h in hs], rtol=1e-5)
+    np.testing.assert_allclose(p.output_rms, [rms(z) for z in zs], rtol=1e-5)
+    np.testing.assert_allclose(p.variation, [np.sqrt(h.var(0).mean()) / rms(h) for h in hs], rtol=1e-5)
+    np.testing.assert_allclose(p.delta_rms, [rms(d) for d in deltas], rtol=1e-5)
+    norms = [np.sqrt(np.mean(np.sum(d**2, axis=1))) for d in deltas]
+    np.testing.assert_allclose(p.delta_norm, norms, rtol=1e-5)
+    inputs = [x, *hs[:3]]
+    weights = [
+        np.sqrt(np.sum((i.T @ d / BATCH) ** 2) + np.sum(d.mean(0) ** 2)) for i, d in zip(inputs, deltas, strict=True)
+    ]
+    np.testing.assert_allclose(p.gradient_norm, weights, rtol=1e-5)
+    np.testing.assert_allclose(p.arriving, norms[0] / norms[-1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation, inside", [("sigmoid", (0.0127, 0.9873)), ("tanh", (-0.9747, 0.9747))])
+def test_saturated_share(activation, inside):
+    x, y = batch(6)
+    model = compiled(mlp((6,), CLASSES, depth=1, width=50, activation=activation))
+    model.layers[1].kernel.assign(3 * model.layers[1].kernel)
+    h = keras.Model(model.inputs, model.layers[2].output)(x).numpy()
+    p = probe(model, x, y)
+    expected = np.mean((h < inside[0]) | (h > inside[1]))
+    assert 0.05 < expected < 0.95
+    np.testing.assert_allclose(p.saturated[0], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 6, 3)])
+def test_dead_share_counts_units_and_channels(shape):
+    x, y = batch(*shape)
+    inputs = keras.Input(shape)
+    layer = keras.layers.Dense(10) if len(shape) == 1 else keras.layers.Conv2D(10, 3)
+    h = keras.layers.ReLU()(keras.layers.BatchNormalization()(layer(inputs)))
+    h = h if len(shape) == 1 else keras.layers.GlobalAveragePooling2D()(h)
+    model = compiled(keras.Model(inputs, keras.layers.Dense(CLASSES)(h)))
+    model.layers[2].beta.assign([-100.0] * 3 + [0.0] * 7)
+    p = probe(model, x, y)
+    np.testing.assert_allclose(p.dead, [0.3, 0.3, 0.0])  # convolution and normalization share their activation
+    assert p.has_kernel.tolist() == [True, False, True]
+
+
+MODELS = {
+    "sequential": lambda: keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(8, activation="relu"),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(CLASSES),
+        ]
+    ),
+    "residual mlp": lambda: mlp((6,), CLASSES, depth=5, width=8, residual=2, normalization="batch", dropout=0.2),
+    "nested": lambda: _nested(),
+    "shared": lambda: _shared(),
+    "subclassed": lambda: Subclassed(),
+}
+
+
+def _nested():
+    inner = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8), keras.layers.Activation("tanh")], name="inner")
+    x = keras.Input((6,))
+    return keras.Model(x, keras.layers.Dense(CLASSES)(inner(keras.layers.Dense(8, activation="relu")(x))))
+
+
+def _shared():
+    x = keras.Input((6,))
+    dense = keras.layers.Dense(6, activation="tanh")
+    return keras.Model(x, keras.layers.Dense(CLASSES)(dense(dense(x))))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.first, self.drop, self.last = keras.layers.Dense(8), keras.layers.Dropout(0.5), keras.layers.Dense(CLASSES)
+
+    def call(self, x, training=False):
+        return self.last(self.drop(keras.ops.relu(self.first(x)), training=training))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_delta_of_every_kind_of_model(name):
+    """Delta of the last layer is known in closed form; of the others, by differentiating through a perturbation."""
+    x, y = batch(6)
+    model = compiled(MODELS[name]())
+    model(x)
+    p = probe(model, x, y)
+    assert np.isfinite(p.delta_norm).all() and (p.delta_norm > 0).all()
+    if name in ("nested", "shared"):  # no dropout, no moving statistics: the pass can be repeated by hand
+        with tf.GradientTape() as tape:
+            logits = model(x)
+            loss = LOSS(y, logits)
+        expected = BATCH * tape.gradient(loss, logits).numpy()
+        np.testing.assert_allclose(p.delta_rms[-1], rms(expected), rtol=1e-5)
+        with tf.GradientTape() as tape:
+            loss = LOSS(y, model(x))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        np.testing.assert_allclose(
+            p.gradient_norm[0] ** 2, sum(np.sum(g.numpy() ** 2) for g in gradients[:2]), rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [lambda: resnet((8, 8, 3), CLASSES, depth=8), lambda: densenet((8, 8, 3), CLASSES, depth=7, growth=4)],
+    ids=["resnet", "densenet"],
+)
+def test_residual_and_dense_connections(model):
+    x, y = batch(8, 8, 3)
+    model = compiled(model())
+    p = probe(model, x, y)
+    assert np.isfinite(p.delta_norm).all() and (p.delta_norm > 0).all()
+    assert all(a == "relu" for a, kernel in zip(p.activations[:-2], p.has_kernel[:-2], strict=True) if kernel and a)
+
+
+def test_a_probe_leaves_model_and_training_as_they_are():
+    x, y = batch(6)
+    histories = []
+    for probed in (False, True):
+        keras.utils.set_random_seed(3)
+        model = compiled(mlp((6,), CLASSES, depth=2, width=8, normalization="batch", dropout=0.3))
+        before = [v.numpy() for v in model.variables]
+        calls = [vars(layer).get("call") for layer in model.layers]
+        probes = Probes(x, y)
+        if probed:
+            prober = Prober(model)
+            prober(x, y), prober(x, y, jacobian=True)
+            assert [vars(layer).get("call") for layer in model.layers] == calls
+            for variable, value in zip(model.variables, before, strict=True):
+                np.testing.assert_array_equal(variable.numpy(), value)
+        norms = GradientNorms()
+        model.fit(x, y, epochs=3, batch_size=4, verbose=0, callbacks=[norms, probes] if probed else [norms])
+        histories.append(norms.history.variable_norms)
+        assert len(probes.results) == 4 * probed
+    np.testing.assert_array_equal(*histories)
+
+
+def test_the_trap_weight_gradients_are_flat_while_delta_halves_at_every_layer():
+    """Square ReLU layers with Glorot weights (sigma_w2 = 1): the squared delta halves, the weight gradient is flat."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 256)).astype("float32"), rng.integers(0, CLASSES, 64)
+    p = probe(compiled(mlp((256,), CLASSES, depth=20, width=256, initializer="glorot_uniform")), x, y)
+    halving = (p.delta_rms[1:18] / p.delta_rms[2:19]) ** 2
+    np.testing.assert_allclose(np.exp(np.log(halving).mean()), 0.5, rtol=0.15)
+    assert p.delta_norm[0] / p.delta_norm[19] < 3e-3
+    assert p.gradient_norm[:10].max() / p.gradient_norm[:10].min() < 3
+
+
+@pytest.mark.parametrize("scale, mode, expected", [(1 / 3, "fan_in", 0.49), (1.0, "fan_avg", 0.80)])
+def test_singular_values_of_glorots_two_initializations(scale, mode, expected):
+    """Glorot & Bengio 2010, sec. 4.2.1: .5 standard and .8 normalized, tanh, five layers of 1000."""
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    x, y = x[:8].astype("float32") / 16, y[:8] % CLASSES
+    make = lambda: keras.initializers.VarianceScaling(scale, mode, "uniform")  # noqa: E731
+    model = compiled(mlp((64,), CLASSES, depth=5, width=1000, activation="tanh", initializer=make))
+    singular = probe(model, x, y, jacobian=True).jacobian
+    np.testing.assert_allclose(np.mean(singular[1:5]), expected, atol=0.03)
+
+
+def test_save_and_load(tmp_path):
+    x, y = batch(6)
+    model = compiled(mlp((6,), CLASSES, depth=2, width=8))
+    probes = Probes(x, y)
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[probes])
+    save_probes(tmp_path / "probes.npz", probes.results)
+    loaded = load_probes(tmp_path / "probes.npz")
+    assert len(loaded) == 3
+    for a, b in zip(probes.results, loaded, strict=True):
+        assert a.layers == b.layers and a.activations == b.activations and a.loss == pytest.approx(b.loss)
+        for name in MEASURES:
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_a_model_that_is_not_compiled():
+    with pytest.raises(RuntimeError, match="compile"):
+        probe(mlp((6,), CLASSES), *batch(6))
