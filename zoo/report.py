@@ -9,6 +9,7 @@ import numpy as np
 
 BAR = 32
 MOST_ROWS = 24
+REPEATS = ("seed", "data.fold")  # what makes of a run another sample of the same thing
 
 
 def run_block(name: str, summary: dict, history, folder: Path, viewer: str | None) -> str:
@@ -101,19 +102,34 @@ def progress_line(done: int, total: int, summary: dict, keys: list[str], seconds
 
 
 def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
-    """Return the comparison of a sweep's runs, best first, with only `keys`, those that differ."""
+    """Return the comparison of a sweep's runs, best first, with only `keys`, those that differ.
+
+    Runs that differ in seed or fold alone share a row (see `grouped`): mean ± deviation, the best validation first,
+    since that is what a choice may be made by.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    finished = [r for r in runs if r["status"] == "FINISHED"]
-    finished.sort(key=sort_value)
-    metric = chosen_metric(finished[0])[0] if finished else "metric"
+    shown = [key for key in keys if key not in REPEATS]
+    if shown != keys:
+        header, rows = _grouped_rows(grouped(runs, shown), shown)
+    else:
+        header, rows = _run_rows(runs, shown)
     table = Table(title=f"sweep {title}", title_justify="left", show_edge=False)
-    for key in keys:
-        table.add_column(key, overflow="fold")
-    table.add_column("verdict")
-    for name in (metric, "reaches first layer", "seconds"):
-        table.add_column(name, justify="right")
+    for name in header:
+        known = name in ("verdict", *shown)
+        table.add_column(name, overflow="fold", justify="left" if known else "right")
+    for row in rows:
+        table.add_row(*row)
+    text = io.StringIO()
+    Console(file=text, width=max(80, shutil.get_terminal_size().columns)).print(table)
+    return text.getvalue().rstrip()
+
+
+def _run_rows(runs: list[dict], keys: list[str]) -> tuple[list[str], list[list[str]]]:
+    finished = sorted((r for r in runs if r["status"] == "FINISHED"), key=sort_value)
+    metric = chosen_metric(finished[0])[0] if finished else "metric"
+    rows = []
     for r in finished + [r for r in runs if r["status"] != "FINISHED"]:
         chosen = overridden(r)
         row = [chosen.get(key, "") for key in keys]
@@ -123,10 +139,55 @@ def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
             row += [verdict, f"{chosen_metric(r)[1]:.4g}", arrives, f"{r['seconds']:.1f}"]
         else:
             row += [r["status"], "", "", ""]
-        table.add_row(*row)
-    text = io.StringIO()
-    Console(file=text, width=max(80, shutil.get_terminal_size().columns)).print(table)
-    return text.getvalue().rstrip()
+        rows.append(row)
+    return [*keys, "verdict", metric, "reaches first layer", "seconds"], rows
+
+
+def grouped(runs: list[dict], keys: list[str]) -> list[list[dict]]:
+    """Return the runs in groups that agree in what the command line set for `keys`, in the order of their first."""
+    groups: dict[tuple, list[dict]] = {}
+    for r in runs:
+        chosen = overridden(r)
+        groups.setdefault(tuple(chosen.get(key, "") for key in keys), []).append(r)
+    return list(groups.values())
+
+
+def _grouped_rows(groups: list[list[dict]], keys: list[str]) -> tuple[list[str], list[list[str]]]:
+    done = [[r for r in group if r["status"] == "FINISHED"] for group in groups]
+    metric = next((chosen_metric(group[0])[0] for group in done if group), "test_metric")
+    validation = metric.replace("test_", "val_")
+
+    def order(i: int) -> float:
+        mean = np.mean([r["metrics"][validation] for r in done[i]]) if done[i] else math.nan
+        return math.inf if math.isnan(mean) else -mean if metric == "test_accuracy" else mean
+
+    rows = []
+    for i in sorted(range(len(groups)), key=order):
+        counts: dict[str, int] = {}
+        for r in groups[i]:
+            finished = r["status"] == "FINISHED"
+            name = (r["verdict"]["name"] if r["verdict"] else "-") if finished else r["status"]
+            counts[name] = counts.get(name, 0) + 1
+        chosen = overridden(groups[i][0])
+        rows.append(
+            [
+                *(chosen.get(key, "") for key in keys),
+                str(len(groups[i])),
+                ", ".join(f"{count} {name}" for name, count in counts.items()),
+                *(mean_and_deviation([r["metrics"][name] for r in done[i]]) for name in (validation, metric)),
+                f"{np.sum([r['seconds'] for r in done[i]]):.1f}",
+            ]
+        )
+    return [*keys, "runs", "verdict", validation, metric, "seconds"], rows
+
+
+def mean_and_deviation(values: list[float]) -> str:
+    """[0.9, 0.94] -> '0.920 ± 0.028': the mean, and the deviation of one value (of a sample: n - 1)."""
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 
 def overridden(summary: dict) -> dict[str, str]:
