@@ -12,16 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zoo.telemetry.evidence import CREPT, HEALED, HUGE, NEAR, RISEN, Depth, Loss
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.probe import Probe
-
-# Chosen on the tuning half of benchmarks/verdicts.py; the held-out half checks them.
-LEARNED = 0.9  # a loss below this share of its reference has learned something
-CERTAIN, SLOW, FAST, NEAR = 2.0, 0.025, 0.5, 1.2  # of a falling loss: deviations of its slope; drops; how far above
-BARELY = 0.96  # the same, where the loss swings little enough to be sure
-MOVED = 0.98  # a falling loss below this share has moved
-HUGE = 10.0  # first loss over the reference, of a training that stopped being a number
-SMALLEST_WINDOW = 5
 
 RATE, WEIGHTS = "the learning rate", "the weights are too large"
 
@@ -78,144 +71,36 @@ def diagnose(
         return broken
     if loss.steps == 0:
         return _foretell(places[0], loss)
-    sound = not places or _fault(places[-1], FAILING) is None
+    now = _fault(places[-1], FAILING) if places else None
+    sound = now is None
+    plunging = loss.plunging and (sound or now[0] == "exploding")
     # With a broken profile a falling loss may be no more than the output's biases (or a penalty) on their way.
-    on_its_way = loss.falling and (sound or loss.far or loss.late < MOVED * loss.reference)
-    if loss.learned or on_its_way or (sound and loss.barely_learned):
+    moving = sound and (loss.falling or loss.barely_learned or _creeping(loss, places))
+    if loss.learned or plunging or moving or _recovering(loss, places):
         return _healthy(loss)
-    return _why(history, loss, places)
+    verdict = _why(history, loss, places)
+    if loss.drop > 0.1 * abs(loss.late):  # it comes down from somewhere: wait and see
+        verdict = dataclasses.replace(verdict, confidence=min(verdict.confidence, 0.6))
+    return verdict
 
 
-@dataclasses.dataclass(frozen=True)
-class Loss:
-    """What the loss did.
-
-    Attributes:
-        values: (steps,) each step's, or each epoch's, loss.
-        start: before the first update.
-        late: median over the last quarter.
-        reference: what a network that learned nothing has: the baseline, or the start where it is lower or unknown.
-    """
-
-    values: np.ndarray
-    start: float
-    late: float
-    reference: float
-
-    @classmethod
-    def of(cls, history, probes, losses, baseline) -> "Loss":
-        values = np.asarray(losses, np.float64)
-        if history is not None and len(history) and not np.isnan(history.losses).all():
-            values = history.losses.astype(np.float64)
-        start = probes[0].loss if probes else float(values[0]) if len(values) else np.nan
-        window = max(SMALLEST_WINDOW, len(values) // 4)
-        finite = values[np.isfinite(values)]
-        late = float(np.median(finite[-window:])) if len(finite) else start
-        reference = min(start, baseline) if baseline is not None and np.isfinite(start) else start
-        return cls(values, start, late, baseline if baseline is not None and not np.isfinite(start) else reference)
-
-    @property
-    def steps(self) -> int:
-        return len(self.values)
-
-    @property
-    def learned(self) -> bool:
-        """Whether the loss came clearly below that of a network that knows nothing."""
-        return self.steps >= SMALLEST_WINDOW and self.late < LEARNED * self.reference
-
-    @property
-    def barely_learned(self) -> bool:
-        """Whether the loss came below it by little, but surely."""
-        last = self.values[-max(SMALLEST_WINDOW, self.steps // 4) :]
-        below, error = self.reference - last.mean(), last.std() / np.sqrt(len(last))
-        return self.swings < RISEN and bool(below > max((1 - BARELY) * self.reference, 2 * CERTAIN * error))
-
-    @property
-    def far(self) -> bool:
-        """Whether the loss is still far above that of a network that knows nothing."""
-        return self.late > NEAR * self.reference
-
-    @property
-    def falling(self) -> bool:
-        """Whether the loss falls over its last two thirds, by more than chance allows and by an amount that counts."""
-        values = self.values[self.steps // 3 :]
-        if len(values) < 2 * SMALLEST_WINDOW or not np.isfinite(values).all():
-            return False
-        time = np.arange(len(values)) - (len(values) - 1) / 2
-        slope = time @ values / (time @ time)
-        error = np.sqrt(np.var(values - values.mean() - slope * time) / (time @ time))
-        drop = -slope * len(values)
-        if -slope < CERTAIN * error:
-            return False
-        if self.far:  # it must be on its way down, not drifting
-            on_its_way = self.late < min(self.start, HUGE * self.reference) and self.swings < RISEN
-            return on_its_way and drop > FAST * values.mean()
-        return drop > SLOW * self.reference
-
-    @property
-    def risen_at(self) -> int | None:
-        """First step whose loss is some times what it began with; `None` if there is none."""
-        risen = self.values > RISEN * self.start
-        return int(np.argmax(risen)) if risen.any() else None
-
-    @property
-    def swings(self) -> float:
-        """Largest rise of the loss above its start or reference after the first steps, as a ratio."""
-        finite = self.values[np.isfinite(self.values)]
-        return (
-            float(np.max(finite[1:], initial=0.0) / max(min(self.start, finite[0]), 1e-30)) if len(finite) else np.inf
-        )
+def _creeping(loss: Loss, places: list[Depth]) -> bool:
+    """Whether the loss of the probe's batch, which has no sampling noise, fell in the last epoch."""
+    if len(places) < 2 or loss.swings > RISEN or loss.late > NEAR * loss.reference:
+        return False
+    return places[-2].probe.loss - places[-1].probe.loss > CREPT * loss.reference
 
 
-class Depth:
-    """One probe along the depth: only layers with weights between units count."""
-
-    def __init__(self, probe: Probe):
-        kernel = np.asarray(probe.has_kernel, bool)
-        self.probe = probe
-        self.layers = [name for name, k in zip(probe.layers, kernel, strict=True) if k]
-        self.activations = [a for a, k in zip(probe.activations, kernel, strict=True) if k]
-        for name in ("activation_rms", "variation", "output_rms", "delta_norm", "dead", "saturated"):
-            setattr(self, name, np.asarray(getattr(probe, name), np.float64)[kernel])
-        self.hidden = slice(0, max(1, len(self.layers) - 1))
-
-    @property
-    def finite(self) -> bool:
-        return bool(np.isfinite(self.delta_norm).all() and np.isfinite(self.activation_rms).all())
-
-    @property
-    def arriving(self) -> np.ndarray:
-        """(layers,) delta of each layer over the output layer's: what of the signal arrives."""
-        return self.delta_norm / max(self.delta_norm[-1], 1e-300)
-
-    @property
-    def growth(self) -> float:
-        """Largest growth along the depth: of delta toward the input, or of the activations toward the output."""
-        first = max(self.activation_rms[0], 1e-300)
-        return float(max(np.max(self.arriving), np.max(self.output_rms) / first))
-
-    @property
-    def slope(self) -> float:
-        """Decades by which delta changes from one layer to the next, toward the output; 0 for a single layer."""
-        usable = self.delta_norm > 0
-        if usable.sum() < 2:
-            return 0.0
-        depth = np.flatnonzero(usable)
-        return float(np.polyfit(depth, np.log10(self.delta_norm[usable]), 1)[0])
-
-    def grows_at(self) -> str:
-        """Return the layer with the largest one-layer growth, of delta or of the output."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            back = self.delta_norm[:-1] / self.delta_norm[1:]
-            forth = self.output_rms[1:] / self.output_rms[:-1]
-        steps = np.nan_to_num(np.maximum(back, forth), nan=0.0, posinf=np.inf)
-        return self.layers[int(np.argmax(steps)) + 1] if len(steps) else self.layers[0]
-
-    def first(self, where: np.ndarray) -> str | None:
-        return self.layers[int(np.argmax(where))] if where.any() else None
-
-    def last(self, where: np.ndarray) -> str | None:
-        return self.layers[len(where) - 1 - int(np.argmax(where[::-1]))] if where.any() else None
+def _recovering(loss: Loss, places: list[Depth]) -> bool:
+    """Whether a profile that was broken before the last epoch healed in it by much, while the loss kept still."""
+    if len(places) < 2 or loss.swings > RISEN or loss.late > NEAR * loss.reference:
+        return False
+    before, now = places[-2], places[-1]
+    if _fault(before, FAILING) is None or _fault(now, FAILING) not in (None, _fault(before, FAILING)):
+        return False
+    arriving = now.arriving.min() / max(before.arriving.min(), 1e-300)
+    variation = now.variation.min() / max(before.variation.min(), 1e-300)
+    return max(arriving, variation) > HEALED and min(arriving, variation) > 1 / HEALED
 
 
 def _healthy(loss: Loss) -> Verdict:
@@ -243,10 +128,10 @@ def _why(history, loss: Loss, places: list[Depth]) -> Verdict:
     evidence = {"loss_over_reference": share, "largest_rise": loss.swings}
     now = _fault(places[-1], FAILING) if places else None
     since = loss.risen_at
-    if now and now[0] in ("dead", "saturated") and since is not None and since >= SMALLEST_WINDOW:
+    if now and now[0] in ("dead", "saturated") and loss.jumped:
         return _verdict(now, places[-1], since=since, lasting=True)  # one step too long, in a training on its way
     if loss.swings > RISEN or loss.late > 1.5 * loss.reference:
-        return _rate_too_large(loss, evidence, since=int(np.nanargmax(loss.values)))
+        return _rate_too_large(loss, evidence, since=int(np.nanargmax(loss.values)), lasting=len(places) > 1)
     since = int(history.epoch_ends[0]) if history is not None and len(history.epoch_ends) else loss.steps
     if now:
         return _verdict(now, places[-1], since=since, lasting=len(places) > 2)
@@ -275,17 +160,17 @@ def _not_finite(history, loss: Loss, places: list[Depth]) -> Verdict | None:
     if places and places[0].probe.loss > HUGE * loss.reference:
         return _verdict(("exploding", places[0].grows_at(), WEIGHTS), places[0], since=0, lasting=True)
     evidence = {"first_nonfinite_step": step}
-    return _rate_too_large(loss, evidence, since=step)
+    return _rate_too_large(loss, evidence, since=step, lasting=True)
 
 
-def _rate_too_large(loss: Loss, evidence: dict, since: int) -> Verdict:
+def _rate_too_large(loss: Loss, evidence: dict, *, since: int, lasting: bool) -> Verdict:
     told = (
         f"stopped being a number at step {evidence['first_nonfinite_step']}"
         if "first_nonfinite_step" in evidence
         else f"rose to {loss.swings:.3g} times where it began"
     )
     sentence = f"the profile was sound before the first step, but the loss {told}: the learning rate is too large."
-    return Verdict("unstable", None, since, 0.9, RATE, evidence, sentence, REMEDIES["unstable"])
+    return Verdict("unstable", None, since, 0.9 if lasting else 0.7, RATE, evidence, sentence, REMEDIES["unstable"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,9 +184,8 @@ class Limits:
     saturated: float
 
 
-FORETOLD = Limits(faint=1e-2, blind=1e-3, grown=1e3, dead=0.9, saturated=0.6)
-FAILING = Limits(faint=3e-2, blind=1e-2, grown=30.0, dead=0.8, saturated=0.4)
-RISEN = 3.0
+FORETOLD = Limits(faint=1e-2, blind=1e-3, grown=1e3, dead=0.95, saturated=0.6)
+FAILING = Limits(faint=5e-3, blind=1e-4, grown=30.0, dead=0.95, saturated=0.4)
 
 
 def _fault(place: Depth, limits: Limits) -> tuple[str, str, str] | None:
