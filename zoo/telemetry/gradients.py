@@ -45,6 +45,7 @@ class GradientNorms(keras.callbacks.Callback):
         super().__init__()
         self.updates = updates
         self._ring = None
+        self._watched = None
         self._plain = self._tracked = None
         self._armed = False
         self._attached = False
@@ -82,46 +83,49 @@ class GradientNorms(keras.callbacks.Callback):
         self._detach()
 
     def _attach(self) -> None:
-        model = self.model
+        model = self.model  # on JAX, to ask for it costs a copy of the state: once is enough
         self._session = getattr(model, "history", None)  # each `fit` makes a new one
         if getattr(model, "optimizer", None) is None:
             raise RuntimeError("GradientNorms needs a compiled model: call model.compile(optimizer=...) first.")
-        if keras.backend.backend() == "tensorflow":
-            from zoo.telemetry.ring_tensorflow import Ring
-        else:
-            raise RuntimeError(f"GradientNorms cannot see the gradients of the {keras.backend.backend()} backend yet.")
+        if not model.built:
+            raise RuntimeError("GradientNorms needs a model that has its weights: call model.build(input_shape) first.")
+        other = getattr(model.train_function, "recorder", None)
+        if other is not None and other is not self and other._attached and other._session is self._session:
+            raise RuntimeError("GradientNorms already records this training: give it one GradientNorms, not two.")
+        self._watched = model
         if not self._attached and self._plain is not None and model.train_function is self._plain:
             # The same compiled model is trained again: its traced step still fits.
             model.train_function = self._tracked
             self._attached = True
             return
         if self._ring is None or not self._ring.fits(model):
-            self._ring = Ring(model, *owners(model, model.trainable_variables), window=WINDOW, updates=self.updates)
+            kind = _ring_of_backend()
+            self._ring = kind(model, *owners(model, model.trainable_variables), window=WINDOW, updates=self.updates)
             self._epoch_ends = []
         self._ring.steps_per_call = model.steps_per_execution
         self._plain = model.train_function
-        model.make_train_function(force=True)
-        traced, ring = model.train_function, self._ring
+        traced, ring = self._ring.train_function(model), self._ring
 
-        def tracked(iterator):
+        def tracked(*args):
             if self._armed is False or (self._armed and model.history is not self._session):
                 # A training that raised between two steps left this function behind; this call is not ours.
                 self._detach()
                 model.make_train_function()
-                return model.train_function(iterator)
+                return model.train_function(*args)
             if self._armed:
                 self._armed = False
             if ring.full:
                 self._read()
+            ring.pending += ring.steps_per_call
             try:
-                with ring.around_call():
-                    return traced(iterator)
+                return traced(*args)
             except ring.end_of_data:
                 raise
             except BaseException:
                 self._detach()
                 raise
 
+        tracked.recorder = self
         self._tracked = model.train_function = tracked
         self._attached = True
 
@@ -129,8 +133,21 @@ class GradientNorms(keras.callbacks.Callback):
         if self._attached:
             self._read()
             self._attached = self._armed = False
-            if self.model.train_function is self._tracked:
-                self.model.train_function = self._plain
+            if self._watched.train_function is self._tracked:
+                self._watched.train_function = self._plain
 
     def _read(self) -> None:
         self._ring.read()
+
+
+def _ring_of_backend() -> type:
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        from zoo.telemetry.ring_tensorflow import TensorFlowRing as Ring
+    elif backend == "jax":
+        from zoo.telemetry.ring_jax import JaxRing as Ring
+    elif backend == "torch":
+        from zoo.telemetry.ring_torch import TorchRing as Ring
+    else:
+        raise RuntimeError(f"GradientNorms cannot see the gradients of the {backend} backend.")
+    return Ring

@@ -41,7 +41,7 @@ class TensorFlowRing(Ring):
 
     def _apply(self, grads, trainable_variables=None):
         grads = list(grads)
-        variables = self.variables if trainable_variables is None else list(trainable_variables)
+        variables = self.optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
         self._slot = self.count % self.window
         row, scale = self._norms(grads, variables), self._scale()
         loss = np.float32(np.nan) if self._loss is None else tf.cast(self._loss, tf.float32)
@@ -82,7 +82,7 @@ class TensorFlowRing(Ring):
         row = norms(known) if known else tf.zeros(0)
         if self.complete(columns):
             return row
-        return tf.scatter_nd(tf.reshape(columns, (-1, 1)), row, [len(self.variables)])
+        return tf.scatter_nd(np.array(columns, np.int32)[:, None], row, [len(self.variables)])
 
     def _scale(self):
         if self.inner is not self.optimizer:
