@@ -5,30 +5,13 @@ back-propagated gradient halves at every layer while weight gradients stay flat,
 way. The probe measures both, in one forward and one backward pass.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from zoo.telemetry.layers import layers_in_order, owners
-
-# An output beyond these bounds is where the derivative is below 5 % of its largest.
-SATURATION = {
-    "sigmoid": (0.5 - 0.95**0.5 / 2, 0.5 + 0.95**0.5 / 2),
-    "tanh": (-(0.95**0.5), 0.95**0.5),
-    "softsign": (-(1 - 0.05**0.5), 1 - 0.05**0.5),
-}
-ACTIVATION_LAYERS = (
-    keras.layers.Activation,
-    keras.layers.ReLU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ELU,
-)
-JACOBIAN_SAMPLES = 16
+from zoo.telemetry.measures import MEASURES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,20 +62,6 @@ class Probe:
         return float(self.delta_norm[0] / self.delta_norm[-1]) if self.delta_norm[-1] else 0.0
 
 
-MEASURES = (
-    "activation_mean",
-    "activation_std",
-    "activation_rms",
-    "variation",
-    "output_rms",
-    "delta_rms",
-    "delta_norm",
-    "gradient_norm",
-    "dead",
-    "saturated",
-)
-
-
 def probe(model: keras.Model, x, y, *, jacobian: bool = False) -> Probe:
     """Measure every layer of a compiled model on the batch (x, y), as in training; the model stays as it is.
 
@@ -109,18 +78,19 @@ def probe(model: keras.Model, x, y, *, jacobian: bool = False) -> Probe:
 
 
 class Prober:
-    """`probe` for many batches of one model: the pass is compiled once."""
+    """`probe` for many batches of one model: the pass is compiled once (not on torch)."""
 
     def __init__(self, model: keras.Model):
         if getattr(model, "optimizer", None) is None:
             raise RuntimeError("the probe needs a compiled model: call model.compile(optimizer=..., loss=...) first.")
-        from zoo.telemetry.pass_tensorflow import Pass
-
         self.model = model
-        self._pass = Pass(model)
+        self._pass = _pass_of_backend()(model)
 
     def __call__(self, x, y, *, jacobian: bool = False) -> Probe:
         """Measure on the batch (x, y)."""
+        x, y = keras.tree.map_structure(lambda a: a if a is None else keras.ops.convert_to_tensor(a), (x, y))
+        if not self.model.built:
+            self.model(x)
         loss, table, (names, has_kernel, activations) = self._pass(x, y)
         singular = self._pass.jacobians(x)[: len(names)] if jacobian else np.zeros(0, np.float32)
         return Probe(
@@ -131,6 +101,19 @@ class Prober:
             **dict(zip(MEASURES, table, strict=True)),
             jacobian=singular,
         )
+
+
+def _pass_of_backend() -> type:
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        from zoo.telemetry.pass_tensorflow import Pass
+    elif backend == "jax":
+        from zoo.telemetry.pass_jax import Pass
+    elif backend == "torch":
+        from zoo.telemetry.pass_torch import Pass
+    else:
+        raise RuntimeError(f"the probe cannot differentiate on the {backend} backend.")
+    return Pass
 
 
 class Probes(keras.callbacks.Callback):
@@ -182,106 +165,3 @@ def load_probes(path: str | Path) -> list[Probe]:
         Probe(layers, arrays["has_kernel"], activations, float(loss), **{name: arrays[name][i] for name in MEASURES})
         for i, loss in enumerate(arrays["loss"])
     ]
-
-
-@dataclasses.dataclass
-class Call:
-    """One call of one layer during a pass."""
-
-    layer: keras.layers.Layer
-    inputs: list
-    outputs: list
-
-
-@contextlib.contextmanager
-def recorded_calls(model: keras.Model) -> Iterator[list[Call]]:
-    """Collect every layer's calls while the block runs the model."""
-    calls: list[Call] = []
-    patched = [layer for layer in layers_in_order(model) if layer is not model]
-
-    def watching(layer):
-        original = layer.call
-
-        def call(*args, **kwargs):
-            outputs = original(*args, **kwargs)
-            tensors = [t for t in keras.tree.flatten((args, kwargs)) if keras.ops.is_tensor(t)]
-            calls.append(Call(layer, tensors, [t for t in keras.tree.flatten(outputs) if keras.ops.is_tensor(t)]))
-            return outputs
-
-        return call
-
-    own = [layer.__dict__.get("call") for layer in patched]
-    for layer in patched:
-        layer.__dict__["call"] = watching(layer)
-    try:
-        yield calls
-    finally:
-        for layer, call in zip(patched, own, strict=True):
-            if call is None:
-                del layer.__dict__["call"]
-            else:
-                layer.__dict__["call"] = call
-
-
-@dataclasses.dataclass
-class Site:
-    """Where one layer is measured: its own outputs and the activations that follow them (one of each a call)."""
-
-    name: str
-    variables: list[int]
-    has_kernel: bool
-    activation: str = ""
-    calls: list[Call] = dataclasses.field(default_factory=list)
-    after: list[Call] = dataclasses.field(default_factory=list)
-
-
-def sites(model: keras.Model, calls: list[Call]) -> list[Site]:
-    """Match the layers that own trainable variables with their calls and with the activations that follow."""
-    variables = model.trainable_variables
-    names, index = owners(model, variables)
-    found = [Site(name, [k for k, i in enumerate(index) if i == j], False) for j, name in enumerate(names)]
-    by_variable = {id(v): found[i] for v, i in zip(variables, index, strict=True)}
-    site_of = {}
-    for call in calls:
-        own = [v for v in call.layer._trainable_variables if id(v) in by_variable]
-        if own and id(call.layer) not in site_of:
-            site = by_variable[id(own[0])]
-            site.has_kernel = any(len(v.shape) > 1 for v in own) and not isinstance(call.layer, ACTIVATION_LAYERS)
-            site_of[id(call.layer)] = site
-    kernels = {key for key, site in site_of.items() if site.has_kernel}
-    consumers: dict[int, list[Call]] = {}
-    for call in calls:
-        for tensor in call.inputs:
-            consumers.setdefault(id(tensor), []).append(call)
-    for call in calls:
-        site = site_of.get(id(call.layer))
-        if site is not None and call.outputs:
-            after = call if _activation(call.layer) else _following(call, consumers, kernels)
-            site.activation = site.activation or _activation((after or call).layer)
-            site.calls.append(call)
-            site.after.append(after or call)
-    return found
-
-
-def _activation(layer: keras.layers.Layer) -> str:
-    """Return the name of the function that `layer` applies, "" if it applies none."""
-    if isinstance(layer, ACTIVATION_LAYERS[1:]):
-        return {"ReLU": "relu", "LeakyReLU": "leaky_relu", "PReLU": "prelu", "ELU": "elu"}[type(layer).__name__]
-    function = getattr(layer, "activation", None)
-    name = getattr(function, "__name__", "")
-    return "" if name == "linear" and not isinstance(layer, keras.layers.Activation) else name
-
-
-def _following(call: Call, consumers: dict[int, list[Call]], kernels: set[int]) -> Call | None:
-    """Return the first activation that the call's output reaches before another layer with a kernel."""
-    seen, queue = set(), [call]
-    while queue:
-        for tensor in queue.pop(0).outputs:
-            for consumer in consumers.get(id(tensor), []):
-                if id(consumer) in seen or id(consumer.layer) in kernels:
-                    continue
-                if _activation(consumer.layer):
-                    return consumer
-                seen.add(id(consumer))
-                queue.append(consumer)
-    return None

@@ -30,7 +30,7 @@ class JaxRing(Ring):
 
         def train_step(state, data):
             *state, (buffer, count) = state
-            self._written, self._loss, self._step = [], None, _trace(count)
+            self._written, self._loss, self._step = [], None, trace_of(count)
             with replaced(
                 (self.optimizer, "stateless_apply", self._stateless_apply),
                 (self.optimizer, "scale_loss", self._scale_loss),
@@ -103,7 +103,7 @@ class JaxRing(Ring):
 
     def _reaches_step(self, value) -> bool:
         """Whether `value` may be used in the step itself, outside of the transformation that it was computed in."""
-        return _trace(value) is None or _trace(value) is self._step
+        return trace_of(value) is None or trace_of(value) is self._step
 
     def _clip_norms(self, grads: list) -> jax.Array:
         """(2,) float32: global norm before and after clipping, NaN where this step's update is put off or skipped.
@@ -140,7 +140,7 @@ class JaxRing(Ring):
         return self.optimizer.loss_scale_factor or 1.0
 
 
-def _trace(value):
+def trace_of(value):
     """The transformation that a tracer belongs to; `None` for an array. JAX has no public way to ask."""
     return getattr(value, "_trace", None)
 
