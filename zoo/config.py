@@ -55,6 +55,7 @@ class Config:
     jit_compile: bool = False
     deterministic: bool = False
     preflight: bool = False
+    pictures: bool = True
     verbose: int = 1
     steps: int | None = None  # of the whole run; filled in when the data is there, for the schedules
 

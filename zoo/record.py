@@ -1,6 +1,7 @@
 """What is kept of a run: its folder, and its run in the tracking store."""
 
 import json
+import sys
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -107,8 +108,18 @@ class Record:
             return
         summary = {"name": self.name, **summary, "status": status, "overrides": self.overrides}
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, default=str) + "\n")
+        if status == "FINISHED" and self.cfg.pictures:
+            self._draw()
         if self.run is not None:
             self.run.finish(self.folder, status)
+
+    def _draw(self) -> None:
+        from zoo.plots import draw_run
+
+        try:
+            draw_run(self.folder)
+        except Exception as error:  # a picture is not worth a training
+            print(f"pictures of {self.folder} could not be drawn: {type(error).__name__}: {error}", file=sys.stderr)
 
     def drop(self) -> None:
         """Leave nothing of a run that was not begun."""

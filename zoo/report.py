@@ -1,8 +1,16 @@
-"""What a person reads at the end: the block of a run, the table of a sweep."""
+"""What a person reads at the end: the block of a run, the table of a sweep.
 
+    python -m zoo.report "params.data._target_ = 'zoo.data.digits' and tags.verdict != 'healthy'"
+
+compares the recorded runs that a filter of MLflow's finds, as a sweep is compared.
+"""
+
+import argparse
 import io
+import json
 import math
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +123,7 @@ def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
         header, rows = _grouped_rows(grouped(runs, shown), shown)
     else:
         header, rows = _run_rows(runs, shown)
-    table = Table(title=f"sweep {title}", title_justify="left", show_edge=False)
+    table = Table(title=title, title_justify="left", show_edge=False)
     for name in header:
         known = name in ("verdict", *shown)
         table.add_column(name, overflow="fold", justify="left" if known else "right")
@@ -190,6 +198,24 @@ def mean_and_deviation(values: list[float]) -> str:
     return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 
+def varying(jobs: list[list[str]]) -> list[str]:
+    """Return the keys whose value is not the same in all jobs."""
+    values: dict[str, set] = {}
+    for overrides in jobs:
+        for override in overrides:
+            key, _, value = override.partition("=")
+            values.setdefault(key, set()).add(value)
+    return [key for key, found in values.items() if len(found) > 1]
+
+
+def read_summary(folder: Path) -> dict:
+    """Return what a run left in `summary.json`; a run without one was cut off."""
+    try:
+        return {"folder": str(folder), **json.loads((folder / "summary.json").read_text())}
+    except FileNotFoundError:
+        return {"folder": str(folder), "status": "KILLED", "name": folder.name, "overrides": []}
+
+
 def overridden(summary: dict) -> dict[str, str]:
     """Return what the command line set: {"model.depth": "5"}."""
     return dict(o.split("=", 1) for o in summary["overrides"] if "=" in o)
@@ -219,3 +245,49 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+
+
+def main() -> None:
+    """Compare recorded runs: `python -m zoo.report QUERY`."""
+    from zoo.errors import reported
+
+    parser = argparse.ArgumentParser(prog="python -m zoo.report", description="Compare recorded runs.")
+    parser.add_argument("query", help="MLflow's filter syntax: \"tags.verdict = 'vanishing' and metrics.seconds < 60\"")
+    parser.add_argument("--experiment", default="gradient-zoo", help="of MLflow")
+    parser.add_argument("--uri", help="of the tracking store, if it is not the embedded one")
+    parser.add_argument("--out", type=Path, help="folder for comparison.html and comparison.png")
+    arguments = parser.parse_args()
+    with reported():
+        compare(**vars(arguments))
+
+
+def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> None:
+    """Write the comparison of the recorded runs that `query` finds, and print their table.
+
+    Raises:
+        UserError: if the query is none of MLflow's, or finds nothing.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from zoo.comparison import write_comparison
+    from zoo.config import home
+    from zoo.errors import UserError
+    from zoo.tracking import Store
+
+    store = Store(home(), experiment, uri)
+    out = out or home() / "mlruns" / "reports" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        found = store.finished(query)
+    except MlflowException as error:
+        raise UserError(f"the query cannot be read: {error}") from error
+    if not found:
+        raise UserError(f"no finished run of the experiment {experiment} answers to: {query}")
+    runs = [read_summary(store.folder_of(run, out / "runs")) for run in found]
+    keys = varying([r["overrides"] for r in runs])
+    print(sweep_table(runs, query, keys))
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"compare   {write_comparison(runs, keys, out, query, experiment_id=store.experiment_id)[0]}")
+
+
+if __name__ == "__main__":
+    main()

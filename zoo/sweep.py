@@ -5,7 +5,6 @@ run folders.
 """
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -41,7 +40,7 @@ class Sweep(Callback):
             jobs = expand(config)
             for overrides in jobs:
                 check(_compose(config, overrides))
-            self.total, self.varying = len(jobs), varying(jobs)
+            self.total, self.varying = len(jobs), report.varying(jobs)
             self.folder = Path(config.hydra.sweep.dir)
             self.name = self.folder.name
             self.overrides = list(config.hydra.overrides.task)
@@ -65,7 +64,7 @@ class Sweep(Callback):
         folder = Path(config.hydra.runtime.output_dir)
         done = config.hydra.job.num + 1
         seconds = time.perf_counter() - self.began
-        print(report.progress_line(done, self.total, read_summary(folder), self.varying, seconds), flush=True)
+        print(report.progress_line(done, self.total, report.read_summary(folder), self.varying, seconds), flush=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the comparison, close the sweep's run, and exit with 1 if a job failed."""
@@ -73,18 +72,43 @@ class Sweep(Callback):
         failed = [r for r in runs if r["status"] != "FINISHED"]
         missing = self.total - len(runs)
         if config.verbose or failed:
-            print(report.sweep_table(runs, self.name, self.varying))
+            print(report.sweep_table(runs, f"sweep {self.name}", self.varying))
         for r in failed:
             print(f"{r['status']} {r['name']}: {r.get('reason', 'no reason was recorded')}", file=sys.stderr)
         if missing:
             print(f"{missing} of {self.total} runs left no record", file=sys.stderr)
+        written = self._compare(config, runs) if config.pictures else []
+        if config.verbose and written:
+            print(f"compare   {written[0]}")
         if self.record is not None:
-            (self.folder / "comparison.json").write_text(json.dumps(runs, indent=1) + "\n")
-            self.record.log_metrics({"runs": len(runs), "failed": len(failed) + missing})
-            self.record.client.log_artifact(self.record.run_id, str(self.folder / "comparison.json"))
-            self.record.client.set_terminated(self.record.run_id, "FAILED" if failed or missing else "FINISHED")
+            self._close(runs, written, failed=len(failed) + missing)
         if failed or missing:
             raise SystemExit(1)
+
+    def _compare(self, config: DictConfig, runs: list[dict]) -> list[Path]:
+        from zoo.comparison import write_comparison
+
+        finished = [r for r in runs if r["status"] == "FINISHED"]
+        if not finished:
+            return []
+        experiment = self.record.store.experiment_id if self.record else None
+        return write_comparison(runs, self.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)
+
+    def _close(self, runs: list[dict], written: list[Path], failed: int) -> None:
+        """Let the sweep's own run say what came out, and end it."""
+        finished = sorted((r for r in runs if r["status"] == "FINISHED"), key=report.sort_value)
+        self.record.log_metrics({"runs": len(runs), "failed": failed})
+        if finished:
+            name, value = report.chosen_metric(finished[0])
+            verdicts = [r["verdict"]["name"] for r in finished if r["verdict"]]
+            counts = ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts)))
+            self.record.log_metrics({f"best_{name}": value})
+            best = finished[0]["name"]
+            note = f"{len(runs)} runs: {counts}. Best: {best}, {name} {value:.4g}."
+            self.record.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
+        for path in written:
+            self.record.client.log_artifact(self.record.run_id, str(path))
+        self.record.client.set_terminated(self.record.run_id, "FAILED" if failed else "FINISHED")
 
 
 @contextlib.contextmanager
@@ -107,16 +131,6 @@ def expand(config: DictConfig) -> list[list[str]]:
     return BasicSweeper.split_arguments(overrides, None)[0]
 
 
-def varying(jobs: list[list[str]]) -> list[str]:
-    """Return the keys whose value is not the same in all jobs."""
-    values: dict[str, set] = {}
-    for overrides in jobs:
-        for override in overrides:
-            key, _, value = override.partition("=")
-            values.setdefault(key, set()).add(value)
-    return [key for key, found in values.items() if len(found) > 1]
-
-
 def _compose(config: DictConfig, overrides: list[str]) -> DictConfig:
     job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
     with open_dict(job):
@@ -124,15 +138,7 @@ def _compose(config: DictConfig, overrides: list[str]) -> DictConfig:
     return job
 
 
-def read_summary(folder: Path) -> dict:
-    """Return what a run left in `summary.json`; a run without one was cut off."""
-    try:
-        return {"folder": str(folder), **json.loads((folder / "summary.json").read_text())}
-    except FileNotFoundError:
-        return {"folder": str(folder), "status": "KILLED", "name": folder.name, "overrides": []}
-
-
 def read_summaries(folder: Path) -> list[dict]:
     """Return the summaries of all runs of a sweep, in the order of their numbers."""
     jobs = [p for p in folder.iterdir() if p.is_dir() and p.name.isdigit()] if folder.is_dir() else []
-    return [read_summary(p) for p in sorted(jobs, key=lambda p: int(p.name))]
+    return [report.read_summary(p) for p in sorted(jobs, key=lambda p: int(p.name))]

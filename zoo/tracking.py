@@ -71,6 +71,27 @@ class Store:
         run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         return Run(self, run.info.run_id)
 
+    def finished(self, query: str) -> list:
+        """Return the finished runs (not the sweeps) that MLflow's filter `query` finds, oldest first."""
+        whole = " and ".join(q for q in (query, "tags.kind = 'run'", "attributes.status = 'FINISHED'") if q)
+        found, token = [], None
+        while True:
+            page = self.client.search_runs([self.experiment_id], whole, order_by=["start_time"], page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def folder_of(self, run, download: Path) -> Path:
+        """Return the run folder: where it was written, or, on another machine, its artifacts under `download`."""
+        folder = Path(run.data.tags["folder"])
+        if (folder / "summary.json").is_file():
+            return folder
+        target = download / run.info.run_id
+        target.mkdir(parents=True, exist_ok=True)
+        self.client.download_artifacts(run.info.run_id, "", str(target))
+        return target
+
     def parent_of(self, sweep: str) -> str | None:
         """Return the run id of the sweep of that name, `None` where there is none."""
         found = self.client.search_runs(
