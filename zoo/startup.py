@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Iterator
+
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -33,10 +36,27 @@ def start(*, seed: int, precision: str, deterministic: bool) -> None:
     with quiet():
         import keras
 
+        backend = keras.config.backend()
         keras.utils.clear_session()
-        keras.utils.set_random_seed(seed)
+        if backend == "tensorflow":
+            keras.utils.set_random_seed(seed)
+        else:
+            _seed(seed, backend)
         keras.config.set_dtype_policy(precision)
-        if deterministic and keras.backend.backend() == "tensorflow":
+        if deterministic and backend == "tensorflow":
             import tensorflow as tf
 
             tf.config.experimental.enable_op_determinism()
+
+
+def _seed(seed: int, backend: str) -> None:
+    """As `keras.utils.set_random_seed`, which on every backend imports TensorFlow to seed it too.
+
+    Keras' own generators take their seeds from Python's.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    if backend == "torch":
+        import torch
+
+        torch.manual_seed(seed)
