@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-SMALL = ("epochs=1", "model.width=8")
+SMALL = ("epochs=1", "model.width=8", "pictures=false")
 
 
 @pytest.fixture(scope="module")

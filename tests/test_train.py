@@ -1,6 +1,7 @@
 """`python train.py` as a user has it: real processes, real data, a real store."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from zoo import GradientHistory
 
-SMALL = ("epochs=1", "model.depth=1", "model.width=8", "verbose=0")
+SMALL = ("epochs=1", "model.depth=1", "model.width=8", "verbose=0", "pictures=false")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,15 @@ def test_the_default_run_learns_the_digits(default_run):
 
 def test_the_run_folder_is_complete_and_the_same_in_the_store(default_run):
     train, _, folder, summary = default_run
-    names = {"config.yaml", "history.csv", "gradients.npz", "probes.npz", "summary.json"}
+    names = {
+        "config.yaml",
+        "history.csv",
+        "gradients.npz",
+        "probes.npz",
+        "summary.json",
+        "gradients.png",
+        "profile.png",
+    }
     assert names <= {p.name for p in folder.iterdir()}
     (run,) = train.recorded()
     assert run.info.run_id == summary["run_id"]
@@ -247,3 +256,37 @@ def test_a_server_that_is_not_there_is_told_in_one_line_and_nothing_is_left(trai
     assert done.stderr.startswith(f"error: the tracking store {address} cannot be used")
     assert done.stderr.count("\n") == 1
     assert not list(train.folders())
+
+
+def test_a_saved_model_is_diagnosed(train, tmp_path):
+    from zoo.models import mlp
+
+    mlp((8, 8, 1), 10, depth=30, activation="sigmoid", initializer="glorot_uniform").save(tmp_path / "sick.keras")
+    done = train("model=saved", f"model.path={tmp_path / 'sick.keras'}", "preflight=true")
+    assert done.stdout.startswith("step 0    vanishing: ")
+    assert not list(train.folders())  # a pre-flight leaves nothing
+
+
+@pytest.mark.parametrize("content, told", [(None, "there is no such file"), ("text", "Keras cannot load it")])
+def test_a_saved_model_that_cannot_be_loaded(content, told, train, tmp_path):
+    path = tmp_path / "model.keras"
+    if content:
+        path.write_text(content)
+    done = train("model=saved", f"model.path={path}", code=1)
+    assert done.stderr.startswith(f"error: model.path={path}: {told}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_recorded_runs_are_compared_by_a_query(train, tmp_path):
+    train("-m", "model.depth=0,1", "activation=relu,tanh", "epochs=1", "verbose=0")
+    command = [sys.executable, "-m", "zoo.report"]
+    env = {**os.environ, "GRADIENT_ZOO_HOME": str(train.home)}
+    words = ["params.`model.depth` = '1'", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, *words], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("│") == 2 * 4  # two runs, which differ in the activation
+    assert (tmp_path / "out" / "comparison.html").is_file()
+    for query in ("tags.verdict = 'nonsense'", "tags.verdict = '"):
+        wrong = subprocess.run([*command, query], env=env, capture_output=True, text=True)
+        assert wrong.returncode == 1
+        assert wrong.stderr.startswith("error: ") and wrong.stderr.count("\n") == 1

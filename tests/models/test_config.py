@@ -11,7 +11,7 @@ from zoo.config import CONF
 from zoo.models import alexnet, densenet, lenet, mlp, resnet, vgg
 from zoo.make import build_model
 
-FILES = {file.stem: file for file in sorted(Path(CONF, "model").glob("*.yaml"))}
+FILES = {file.stem: file for file in sorted(Path(CONF, "model").glob("*.yaml")) if file.stem != "saved"}
 DEEP = ("resnet101", "resnet152", "densenet121", "densenet169", "densenet201", "densenet_bc190")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in DEEP)) for name in FILES]
 

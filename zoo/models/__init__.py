@@ -6,7 +6,8 @@ from zoo.models.lenet import lenet
 from zoo.models.lsuv import lsuv
 from zoo.models.mlp import mlp
 from zoo.models.resnet import resnet
+from zoo.models.saved import saved
 from zoo.models.vgg import vgg
 from zoo.models.weights import load_weights
 
-__all__ = ["alexnet", "densenet", "lenet", "load_weights", "lsuv", "mlp", "resnet", "vgg"]
+__all__ = ["alexnet", "densenet", "lenet", "load_weights", "lsuv", "mlp", "resnet", "saved", "vgg"]
