@@ -346,17 +346,27 @@ def test_picture_overlays_settings(runs):
     start, end = figure.axes
     curves = [line for line in end.lines if len(line.get_xdata()) == 4]
     assert len(curves) == 6
-    profiles = []
+    curves, profiles = curves[-1:], []
     for run in runs[:2]:
         with np.load(Path(run["folder"]) / "probes.npz") as file:
             profiles.append(file["gradient_norm"][-1])
     np.testing.assert_allclose(curves[0].get_ydata(), np.sqrt(profiles[0] * profiles[1]), rtol=1e-5)
-    band = end.collections[0].get_paths()[0].vertices
+    band = end.collections[-1].get_paths()[0].vertices
     np.testing.assert_allclose(band[:, 1].max(), np.maximum(*profiles).max(), rtol=1e-5)
     told = [text.get_text() for text in figure.texts]
-    assert "activation · depth" in told and "relu · 5" in told
+    assert "activation · depth" in told
+    names = [text for text in told if text.startswith(("relu ·", "tanh ·"))]
+    assert names == ["tanh · 110", "tanh · 20", "tanh · 5", "relu · 110", "relu · 20", "relu · 5"], "best mean first"
     assert "healthy · accuracy 0.125 ± 0.035" in told
     assert start.get_ylim() == end.get_ylim()
+
+
+def test_picture_marks_what_a_log_scale_cannot_hold(tmp_path):
+    values = np.array([[1.0, 1.0, 1.0], [0.0, np.nan, 2.0]])
+    run = write_run(tmp_path, 0, {"a": 1}, layers=3, probes=dict.fromkeys(MEASURES, values))
+    lines = comparison_figure(rows_of([run], ["a"]), ["a"], "sweep").axes[1].lines
+    marks = {line.get_marker(): line.get_xdata().tolist() for line in lines if line.get_marker() in ("x", "v")}
+    assert marks == {"x": [2], "v": [1]}
 
 
 def test_picture_of_many_runs(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from zoo.comparison.rows import (
+    ERRORS,
     REPEATS,
     Grid,
     Row,
@@ -26,7 +27,7 @@ def comparison_figure(rows: list[Row], keys: list[str], title: str):
     """Draw the profiles of up to twelve settings on a slide; of more the heat map, or the best and the worst six."""
     from matplotlib.figure import Figure
 
-    groups = settings(row for row in rows if row.profiles)
+    groups = sorted(settings(row for row in rows if row.profiles), key=_rank)
     grid = grid_of(rows, keys)
     figure = Figure(figsize=(13.33, 7.5))
     figure.text(0.03, 0.955, plain(short(title, 110)), fontsize=17, fontweight="bold", va="center")
@@ -56,27 +57,42 @@ def _draw_groups(figure, groups: list[list[Row]], keys: list[str]) -> None:
         ax.tick_params(labelsize=10, labelleft=moment == 0)
         for i, group in enumerate(groups):
             colour, dash = COLOURS[i % len(COLOURS)], ("-", (0, (4, 1.5)))[i // len(COLOURS) % 2]
-            profiles = [row.profiles["gradient_norm"][moment] for row in group]
-            x = np.arange(1, len(profiles[0]) + 1)
             style = {"color": colour, "linestyle": dash, "linewidth": 2.2}
-            if len(x) <= 40:
+            if len(group[0].layers) <= 40:
                 style |= {"marker": "o", "markersize": 4}
-            if len({len(p) for p in profiles}) == 1 and len(profiles) > 1:
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    logs = np.log10(profiles)
-                    log_line(ax, x, 10 ** np.mean(logs, axis=0), **style)
-                    ax.fill_between(x, 10 ** logs.min(axis=0), 10 ** logs.max(axis=0), color=colour, alpha=0.15, lw=0)
-            else:
-                log_line(ax, x, profiles[0], **style)
-            lost = np.mean([~np.isfinite(p) for p in profiles], axis=0) if len({len(p) for p in profiles}) == 1 else 0
-            if np.any(lost):
-                level = np.full(len(x), 0.985 - 0.012 * i)
-                ax.plot(x[lost > 0], level[lost > 0], "x", color=colour, ms=5, transform=ax.get_xaxis_transform())
+            _draw_group(ax, group, moment, i, style)
             if moment == 0:
                 handles.append((style, group))
         ax.set_xlim(left=0.5)
         whole_numbers(ax.xaxis)
     _legend(figure, handles, keys)
+
+
+def _draw_group(ax, group: list[Row], moment: int, number: int, style: dict) -> None:
+    """Draw a setting's mean profile and the band of its repeats; mark what a log scale cannot hold."""
+    profiles = np.stack([row.profiles["gradient_norm"][moment] for row in group if row.layers == group[0].layers])
+    x = np.arange(1, profiles.shape[1] + 1)
+    usable = np.isfinite(profiles) & (profiles > 0)
+    logs = np.where(usable, np.log10(profiles, where=usable, out=np.zeros_like(profiles)), np.nan)
+    log_line(ax, x, 10 ** logs.mean(axis=0), **style)
+    if len(profiles) > 1:
+        ax.fill_between(x, 10 ** logs.min(axis=0), 10 ** logs.max(axis=0), color=style["color"], alpha=0.15, lw=0)
+    for marker, lost, level in (
+        ("x", ~np.isfinite(profiles), 0.985 - 0.012 * number),
+        ("v", profiles == 0, 0.015 + 0.012 * number),
+    ):
+        where = x[lost.any(axis=0)]
+        if len(where):
+            place = {"transform": ax.get_xaxis_transform(), "color": style["color"], "markersize": 5}
+            ax.plot(where, np.full(len(where), level), marker, **place)
+
+
+def _rank(group: list[Row]) -> float:
+    """Sort settings best first by their mean metric; what is not a number comes last."""
+    mean, _ = mean_and_deviation(group)
+    if np.isnan(mean):
+        return np.inf
+    return mean if group[0].metric[0] in ERRORS else -mean
 
 
 def _legend(figure, handles: list, keys: list[str]) -> None:
