@@ -18,7 +18,7 @@ WINDOW = 1024
 
 
 class GradientNorms(keras.callbacks.Callback):
-    """Records the gradient norm of every variable and layer at every optimizer step.
+    """Records the gradient norm of every variable and layer at every optimizer step, on TensorFlow, JAX or torch.
 
     Norms are taken before clipping and after unscaling (loss scaling). With gradient accumulation a step is one batch.
     A step that holds NaN or infinity is recorded as such. Model and optimizer are touched only while a step runs:
@@ -33,12 +33,12 @@ class GradientNorms(keras.callbacks.Callback):
         model.fit(x, y, callbacks=[norms])
         norms.history.norms  # (steps, layers)
 
-        with norms.watch(model):  # the same for `train_on_batch` and loops of your own
+        with norms.watch(model):  # for loops of your own over `train_on_batch`
             model.train_on_batch(x, y)
 
     Raises:
-        RuntimeError: at the start of training, where the gradients of a step cannot be seen (no optimizer, several
-            replicas).
+        RuntimeError: where the gradients of a step cannot be seen: no optimizer, or one that the train step does not
+            apply; `tf.distribute`; on JAX a step that flax.nnx compiles, or that updates within `jax.lax.cond`.
     """
 
     def __init__(self, *, updates: bool = False):
@@ -78,6 +78,10 @@ class GradientNorms(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._read()
         self._epoch_ends.append(self._ring.rows)
+        if self._ring.variables and not self._ring.rows:
+            raise RuntimeError(
+                "GradientNorms saw no gradient in an epoch: the model's train step does not apply model.optimizer."
+            )
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self._detach()

@@ -1,5 +1,6 @@
 """What `GradientNorms` recorded: the gradient norm of every variable at every optimizer step."""
 
+import csv
 import dataclasses
 import functools
 from pathlib import Path
@@ -92,6 +93,42 @@ class GradientHistory:
         arrays["layers"] = arrays["layers"].tolist()
         arrays["variables"] = arrays["variables"].tolist()
         return cls(**arrays)
+
+    def to_frame(self):
+        """Return a `pandas.DataFrame`: a row for each step, and the columns that `series` names."""
+        import pandas
+
+        return pandas.DataFrame(self.series(), index=pandas.Index(self.steps, name="step"))
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the columns of `to_frame`, and the step before them, as comma-separated values."""
+        series = self.series()
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["step", *series])
+            for step, *values in zip(self.steps, *series.values(), strict=True):
+                writer.writerow([step, *(f"{value:.9g}" for value in values)])
+
+    def to_tensorboard(self, folder: str | Path) -> Path:
+        """Write the columns of `to_frame` as scalars of one event file in `folder`, which is made; return the file."""
+        from zoo.telemetry.tensorboard import write_scalars
+
+        return write_scalars(folder, self.steps, self.series())
+
+    def series(self) -> dict[str, np.ndarray]:
+        """Return what was recorded of each step by the names that tables and viewers show, (steps,) float32 each.
+
+        `loss`; `gradient_norm` over all variables; `gradient_norm/<layer>`; with clipping `clipped_norm`; with update
+        norms `update_ratio/<layer>`.
+        """
+        series = {"loss": self.losses, "gradient_norm": self.global_norm}
+        series |= {f"gradient_norm/{layer}": column for layer, column in zip(self.layers, self.norms.T, strict=True)}
+        if self.clip_norms is not None:
+            series["clipped_norm"] = self.clip_norms[:, 1]
+        if self.update_ratios is not None:
+            columns = zip(self.layers, self.update_ratios.T, strict=True)
+            series |= {f"update_ratio/{layer}": column for layer, column in columns}
+        return series
 
     def _per_layer(self, values: np.ndarray) -> np.ndarray:
         columns = [_root_sum_square(values[:, self.owners == i]) for i in range(len(self.layers))]
