@@ -9,8 +9,16 @@ from zoo.telemetry.verdict import diagnose
 from zoo.tracking import Run
 
 
+class LearningRate(keras.callbacks.Callback):
+    """Adds each epoch's last learning rate to its logs, for the callbacks after it."""
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
 class RecordEpochs(keras.callbacks.Callback):
-    """Send each epoch's metrics, learning rate and gradient norms (means over the epoch's steps) to the tracking store.
+    """Send each epoch's logs and gradient norms (means over the epoch's steps) to the tracking store.
 
     Layers are numbered, so that their names sort in depth order: `gradient_norm/03_dense_3`.
     """
@@ -20,7 +28,7 @@ class RecordEpochs(keras.callbacks.Callback):
         self.record, self.norms = record, norms
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        metrics = {**(logs or {}), "learning_rate": float(self.model.optimizer.learning_rate)}
+        metrics = dict(logs or {})
         if self.norms is not None:
             history = self.norms.history
             rows = history.epoch(-1)

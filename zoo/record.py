@@ -107,6 +107,8 @@ class Record:
             self.drop()
             return
         summary = {"name": self.name, **summary, "status": status, "overrides": self.overrides}
+        if self.run is not None:
+            summary["run_id"] = self.run.run_id
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, default=str) + "\n")
         if status == "FINISHED" and self.cfg.pictures:
             self._draw()

@@ -1,6 +1,7 @@
 """Import Keras without TensorFlow's start-up notes, and set what holds for a whole process."""
 
 import contextlib
+import logging
 import os
 import random
 import sys
@@ -37,6 +38,8 @@ def start(*, seed: int, precision: str, deterministic: bool) -> None:
         import keras
 
         backend = keras.config.backend()
+        # Each job of a sweep has a model of its own, whose step must be traced anew: no news to the user.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         keras.utils.clear_session()
         if backend == "tensorflow":
             keras.utils.set_random_seed(seed)
