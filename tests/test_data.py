@@ -1,5 +1,7 @@
 """The data: parts that do not overlap, scaling by the training part alone, augmentation, errors in one line."""
 
+import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -14,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import zoo.data
 from zoo.data import Source, prepare
-from zoo.data.stream import crop_flip, stream
+from zoo.data.stream import crop_flip, plan, training_stream
 from zoo.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -198,16 +200,21 @@ def test_crop_flip_equals_numpy_for_every_offset():
 
 
 def epochs(dataset, count):
-    """Return (x, y) of each of `count` epochs."""
+    """Return (x, y) of each of `count` iterations."""
     passes = [list(dataset.as_numpy_iterator()) for _ in range(count)]
     return [tuple(np.concatenate([batch[k] for batch in batches]) for k in (0, 1)) for batches in passes]
+
+
+def trained(data, epoch=0):
+    """Return (x, y) of one epoch as training sees it."""
+    return epochs(data.stream(epoch=epoch).take(data.steps), 1)[0]
 
 
 def test_augmented_stream_holds_a_fresh_crop_of_every_image_each_epoch():
     images = RNG.normal(size=(50, 8, 8, 1)).astype(np.float32)
     padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded[..., 0], (8, 8), axis=(1, 2)).reshape(50, 81, 64)
-    dataset = stream(images, np.arange(50), 8, shuffle=True, augment=True, seed=1)
+    dataset = training_stream(images, np.arange(50), 8, augment=True, seed=1, endless=False)
     assert len(dataset) == 7
     drawn = []
     for x, y in epochs(dataset, 2):
@@ -223,21 +230,143 @@ def test_augmented_stream_holds_a_fresh_crop_of_every_image_each_epoch():
     assert drawn[0][0] != drawn[1][0] and drawn[0][1] != drawn[1][1]
 
 
-def test_augmented_stream_follows_the_seed():
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_stream_of_an_epoch_follows_from_the_seed_and_its_number(augment):
     images = RNG.normal(size=(40, 8, 8, 3)).astype(np.float32)
-    runs = [epochs(stream(images, np.arange(40), 16, shuffle=True, augment=True, seed=s), 2) for s in (3, 3, 4)]
-    for one, same, other in zip(*runs, strict=True):
-        assert np.array_equal(one[0], same[0]) and np.array_equal(one[1], same[1])
-        assert not np.array_equal(one[1], other[1])
+
+    def seen(seed, epoch, **options):
+        dataset = training_stream(images, np.arange(40), 16, augment=augment, seed=seed, epoch=epoch, **options)
+        return list(dataset.take(9).as_numpy_iterator())
+
+    whole, again = seen(3, 0), seen(3, 0)
+    assert [len(y) for _, y in whole] == [16, 16, 8] * 3
+    later = seen(3, 2)
+    ending = training_stream(images, np.arange(40), 16, augment=augment, seed=3, epoch=1, endless=False)
+    ending = [batch for _ in range(2) for batch in ending.as_numpy_iterator()]
+    for ours, others in ((whole, again), (whole[6:], later[:3]), (whole[3:], ending)):
+        for one, other in zip(ours, others, strict=True):
+            assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
+    for others in (seen(4, 0), later):
+        assert not np.array_equal(whole[0][1], others[0][1]) and not np.array_equal(whole[0][0], others[0][0])
 
 
 def test_augmentation_touches_training_alone():
     plain, augmented = zoo.data.digits(seed=2), zoo.data.digits(seed=2, augmentation="crop_flip", batch_size=100)
     for part in ("validation", "test"):
         assert np.array_equal(getattr(plain, part)[0], getattr(augmented, part)[0])
-    [(x, y)] = epochs(augmented.train, 1)
+    assert np.array_equal(plain.train[0], augmented.train[0])
+    x, y = trained(augmented)
     assert np.bincount(y).tolist() == np.bincount(plain.train[1]).tolist()
-    assert len(augmented.train) == 13 and x.dtype == np.float32 and 0 <= x.min() < x.max() <= 1
+    assert augmented.steps == 13 and x.dtype == np.float32 and 0 <= x.min() < x.max() <= 1
+
+
+# The order of training
+
+
+def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own():
+    orders = np.array([plan(0, epoch, 200, 32)[0] for epoch in range(200)])
+    assert np.array_equal(np.sort(orders), np.tile(np.arange(200), (200, 1)))
+    # Of uniform permutations: a sample's mean place over 200 epochs has a deviation of 57.7 / sqrt(200) = 4.1, and the
+    # correlation of an order with the next, with that of the next seed and of neighbours in one order 1 / sqrt(199).
+    assert 3 < (orders.mean(0) - 99.5).std() < 5
+    others = np.array([plan(1, epoch, 200, 32)[0] for epoch in range(200)])
+    for a, b in ((orders[:-1], orders[1:]), (orders, others), (orders[:, :-1], orders[:, 1:])):
+        correlations = [np.corrcoef(one, other)[0, 1] for one, other in zip(a, b, strict=True)]
+        assert abs(np.mean(correlations)) < 0.02 and 0.06 < np.std(correlations) < 0.085
+
+
+@pytest.mark.parametrize("options", [{}, {"augmentation": "crop_flip"}])
+def test_batch_indices_tell_which_samples_a_step_sees(options):
+    data = zoo.data.digits(limit=200, batch_size=48, seed=5, **options)
+    batches = list(data.stream(epoch=2).take(2 * data.steps).as_numpy_iterator())
+    for i, (x, y) in enumerate(batches):
+        indices = data.batch_indices(2 + i // data.steps, i % data.steps)
+        assert np.array_equal(y, data.train[1][indices])
+        assert options or np.array_equal(x, data.train[0][indices])
+    assert [len(y) for _, y in batches] == [48, 48, 48, 36] * 2
+    for step in (-1, 4):
+        with pytest.raises(IndexError, match="an epoch has 4"):
+            data.batch_indices(0, step)
+
+
+ORDER = """
+import json, sys
+import keras
+import zoo.data
+
+data = zoo.data.digits(limit=100, batch_size=20, seed=2)
+first = {data.train[0][i].tobytes(): i for i in range(data.train_size)}
+for per_call in map(int, sys.argv[1:]):
+    # Not built before `fit`. A batch is caught on its way into the step.
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"],
+                  steps_per_execution=per_call, run_eagerly=True, jit_compile=False)
+    seen, step = [], model.train_step
+
+    def caught(*inputs, step=step, seen=seen):
+        seen.append(keras.ops.convert_to_numpy(inputs[-1][0]))
+        return step(*inputs)
+
+    model.train_step = caught
+    try:
+        model.fit(**data.fit_arguments(epoch=1, steps_per_execution=per_call), epochs=3, verbose=0)
+    except zoo.errors.UserError as error:
+        print(json.dumps(str(error)))
+        continue
+    rows = [[first[sample.tobytes()] for sample in batch] for batch in seen]
+    print(json.dumps(rows == [data.batch_indices(e, s).tolist() for e in (1, 2) for s in range(data.steps)]))
+"""
+
+
+@pytest.mark.parametrize(("backend", "per_call"), [("tensorflow", "152"), ("torch", "1"), ("jax", "152")])
+def test_fit_sees_the_samples_that_batch_indices_tell(backend, per_call):
+    if not importlib.util.find_spec(backend):
+        pytest.skip(f"{backend} is not installed")
+    env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ran = subprocess.run([sys.executable, "-c", ORDER, *per_call], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    if backend == "jax":
+        assert "steps_per_execution=2: on jax it must divide an epoch's 5 steps" in answers.pop()
+    assert answers == [True] * len(answers) and len(answers) == {"tensorflow": 3, "torch": 1, "jax": 2}[backend]
+
+
+@pytest.mark.parametrize(("augmentation", "per_call"), [("none", 1), ("none", 3), ("crop_flip", 1)])
+def test_a_training_cut_off_and_taken_up_again_goes_on_as_if_it_had_not_been(augmentation, per_call, tmp_path):
+    import keras
+
+    data = zoo.data.digits(limit=120, batch_size=16, seed=4, augmentation=augmentation)
+
+    def model():
+        keras.utils.set_random_seed(1)
+        layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+        made = keras.Sequential(layers)
+        made.compile("adam", "sparse_categorical_crossentropy", steps_per_execution=per_call)
+        return made
+
+    def fit(model, **epochs):
+        arguments = data.fit_arguments(epochs.pop("epoch", 0), steps_per_execution=per_call)
+        return model.fit(**arguments, **epochs, verbose=0).history["loss"]
+
+    whole = model()
+    losses = fit(whole, epochs=4)
+    half = model()
+    first = fit(half, epochs=2)
+    half.save(tmp_path / "half.keras")
+    resumed = keras.saving.load_model(tmp_path / "half.keras")
+    assert first + fit(resumed, epoch=2, epochs=4) == losses
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_steps_that_do_not_divide_an_epoch_end_with_it():
+    import keras
+
+    data = zoo.data.digits(limit=120, batch_size=16)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=4)
+    model.fit(**data.fit_arguments(steps_per_execution=4), epochs=3, verbose=0)
+    assert data.steps == 7 and int(model.optimizer.iterations.numpy()) == 21
 
 
 # Fitting
@@ -441,8 +570,10 @@ def test_image_folder_streams_every_file_once_with_its_label(tmp_path):
     expected = {(v.tobytes(), ("ant", "bee", "cat").index(k[:3])) for k, v in images.items()}
     parts = [rows(*epochs(part, 1)[0]) for part in (data.train, data.validation, data.test)]
     assert parts[0] | parts[1] | parts[2] == expected and sum(map(len, parts)) == 30
-    first, second = epochs(data.train, 2)
-    assert rows(*first) == rows(*second) and not np.array_equal(first[0], second[0])
+    first, second = trained(data, 0), trained(data, 1)
+    assert rows(*first) == rows(*second) == parts[0] and not np.array_equal(first[0], second[0])
+    order = np.concatenate([data.batch_indices(1, step) for step in range(data.steps)])
+    assert np.array_equal(second[0], epochs(data.train, 1)[0][0][order])
     x, y = data.fixed_batch(3)
     assert np.array_equal(x, epochs(data.validation, 1)[0][0][:3]) and y.shape == (3,)
 
@@ -452,7 +583,7 @@ def test_image_folder_follows_the_seed(tmp_path):
 
     def two(seed):
         data = zoo.data.image_folder(tmp_path, (6, 8), augmentation="crop_flip", batch_size=4, seed=seed)
-        return [x for x, _ in epochs(data.train, 2)]
+        return [trained(data, epoch)[0] for epoch in (0, 1)]
 
     one, same, other = two(1), two(1), two(2)
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
@@ -635,7 +766,7 @@ def test_real_cifar10(tmp_path):
     data = zoo.data.cifar10(str(tmp_path / "cifar10.npz"), scaling="standardize", augmentation="crop_flip", limit=5000)
     assert (data.input_shape, data.classes, data.train_size) == ((32, 32, 3), 10, 4500)
     assert data.class_names[3] == "cat"
-    [(x, y)] = epochs(data.train, 1)
+    x, y = trained(data)
     assert np.bincount(y).tolist() == [450] * 10
     [(x, y)] = epochs(zoo.data.stream.stream(*data.test, 1000), 1)
     assert abs(x.mean()) < 0.05 and abs(x.std() - 1) < 0.05

@@ -45,7 +45,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     start(seed=cfg.seed, precision=cfg.precision, deterministic=cfg.deterministic)
     import keras
 
-    from zoo.callbacks import RecordEpochs, StopWhenHopeless
+    from zoo.callbacks import LearningRate, RecordEpochs, StopWhenHopeless
     from zoo.losses import constant_loss
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.probe import Probes, save_probes
@@ -74,13 +74,18 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
         return probes.results[0].loss if probes else math.nan
 
     record.begin(parameters=parameters)
-    callbacks.append(keras.callbacks.CSVLogger(folder / "history.csv"))
+    callbacks += [LearningRate(), keras.callbacks.CSVLogger(folder / "history.csv")]
     if record.run is not None:
         callbacks.append(RecordEpochs(record.run, norms))
     # In a sweep the line that ends each job tells enough; verbose=2 asks for more.
     verbose = cfg.verbose if alone or cfg.verbose == 2 else 0
     with data.reading():
-        history = model.fit(**data.fit_arguments(), epochs=cfg.epochs, verbose=verbose, callbacks=callbacks).history
+        history = model.fit(
+            **data.fit_arguments(steps_per_execution=cfg.steps_per_execution),
+            epochs=cfg.epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+        ).history
         tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
 
     verdict = None

@@ -34,6 +34,20 @@ def check_split(validation, folds, fold, limit, batch_size) -> None:
         raise UserError(f"batch_size={batch_size}: give 1 or more.")
 
 
+def check_steps(steps_per_execution: int, steps: int) -> None:
+    """Raise `UserError` if the backend cannot run `steps_per_execution` steps at once where an epoch has `steps`.
+
+    The others read a batch before the first epoch, so that what ends after an epoch does not begin with the first one.
+    """
+    import keras
+
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise UserError(
+            f"steps_per_execution={steps_per_execution}: on {backend} it must divide an epoch's {steps} steps: "
+            "say steps_per_execution=1."
+        )
+
+
 def _whole(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 
@@ -48,14 +50,17 @@ class Dataset:
 
     Attributes:
         train, validation, test: each (x, y) of float32 x and int32 (n,) labels, or float32 (n, k) y for binary and
-            regression; or a `tf.data.Dataset` of such batches (`train` shuffled, and augmented if asked).
+            regression; or, of image files, a `tf.data.Dataset` of such batches. None is shuffled or augmented: what
+            training sees is `stream`.
         input_shape: of one sample.
         classes: output units: the number of classes; 1 for binary; the number of targets for regression.
         task: "categorical", "binary" or "regression".
         train_size: samples in the training part.
         class_names: of the labels 0, 1, ..., or `None`.
         batch_size: samples a step.
+        seed: of the order in which training sees the samples, and of their augmentation.
         files: the paths that a stream reads; empty for arrays.
+        stream: `zoo.data.stream.training_stream` of the training part, which takes the rest of its options.
     """
 
     train: object = dataclasses.field(repr=False)
@@ -67,24 +72,57 @@ class Dataset:
     train_size: int
     class_names: tuple[str, ...] | None = None
     batch_size: int = 32
+    seed: int = 0
     files: np.ndarray = dataclasses.field(default=(), repr=False)
+    stream: Callable = dataclasses.field(default=None, repr=False)
 
-    def fit_arguments(self) -> dict:
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, the last of which may be smaller."""
+        return math.ceil(self.train_size / self.batch_size)
+
+    def fit_arguments(self, epoch: int = 0, steps_per_execution: int = 1) -> dict:
         """Return what `model.fit` takes of the data: `model.fit(**data.fit_arguments(), epochs=10)`.
 
-        Arrays go as arrays, which Keras shuffles each epoch by its own seed (`keras.utils.set_random_seed`).
+        Which samples a step sees, and how they are augmented, follows from the seed, the epoch and the step alone:
+        `model.fit(**data.fit_arguments(epoch=4), epochs=10)` goes on exactly as a training that did epochs 0 to 3.
+
+        Args:
+            epoch: where training starts, counted from 0; it is among the arguments, as `initial_epoch`.
+            steps_per_execution: as the model was compiled with.
+
+        Raises:
+            UserError: a backend other than TensorFlow, and `steps_per_execution` does not divide the epoch's steps.
         """
-        own_order = {} if isinstance(self.train, tuple) else {"shuffle": False}  # a stream shuffles itself
-        return {**self._arguments(self.train), **own_order, "validation_data": self.validation}
+        # An iterator costs as much as some ten steps of a small network, and `fit` makes one for each epoch that ends.
+        endless = self.steps % steps_per_execution == 0
+        if not endless:
+            check.check_steps(steps_per_execution, self.steps)
+        return {
+            "x": self.stream(epoch=epoch, endless=endless),
+            "steps_per_epoch": self.steps,
+            "initial_epoch": epoch,
+            "shuffle": False,
+            "validation_data": self.validation,
+            "validation_batch_size": self.batch_size if isinstance(self.validation, tuple) else None,
+        }
+
+    def batch_indices(self, epoch: int, step: int) -> np.ndarray:
+        """Return which samples of the training part step `step` of epoch `epoch` sees, both from 0, in that order.
+
+        Returns:
+            (batch_size,) int64, fewer in an epoch's last step.
+        """
+        if not 0 <= step < self.steps:
+            raise IndexError(f"step {step}: an epoch has {self.steps}, from 0.")
+        order, _ = streams.plan(self.seed, epoch, self.train_size, self.batch_size)
+        return order.numpy()[step * self.batch_size : (step + 1) * self.batch_size]
 
     def test_arguments(self) -> dict:
         """Return what `model.evaluate` takes to test: `model.evaluate(**data.test_arguments())`."""
-        return self._arguments(self.test)
-
-    def _arguments(self, part) -> dict:
-        if isinstance(part, tuple):
-            return {"x": part[0], "y": part[1], "batch_size": self.batch_size}
-        return {"x": part}
+        if isinstance(self.test, tuple):
+            return {"x": self.test[0], "y": self.test[1], "batch_size": self.batch_size}
+        return {"x": self.test}
 
     def fixed_batch(self, size: int) -> Part:
         """Return (x, y) of the first `size` validation samples: arrays, never augmented, the same at every call."""
@@ -132,7 +170,7 @@ def prepare(
         fold: which one: 0, 1, ..., folds - 1.
         limit: use so many samples of the training part (validation included), with each class's share kept; a smaller
             limit's samples are among a larger one's. `None`: all.
-        seed: of the split, the stream's order and the augmentation.
+        seed: of the split, the order of training and the augmentation.
         batch_size: samples a step.
 
     Raises:
@@ -151,13 +189,14 @@ def prepare(
     parts = _split(source.name, parts, task, validation, folds, fold, limit, seed)
     to_parts = _stream_files if source.image_size else _scale_arrays
     return Dataset(
-        **to_parts(source, parts, scaling, augmentation == "crop_flip", batch_size, seed),
+        **to_parts(source, parts, scaling, batch_size, augment=augmentation == "crop_flip", seed=seed),
         input_shape=(*source.image_size, 3) if source.image_size else parts["train"][0].shape[1:],
         classes=classes,
         task=task,
         train_size=len(parts["train"][1]),
         class_names=source.class_names if source.class_names and len(source.class_names) == classes else None,
         batch_size=batch_size,
+        seed=seed,
     )
 
 
@@ -188,34 +227,27 @@ def _split(name, parts: dict[str, Part], task: str, validation, folds, fold, lim
     return parts
 
 
-def _scale_arrays(
-    source: Source, parts: dict[str, Part], scaling: str, augment: bool, batch_size: int, seed: int
-) -> dict:
+def _scale_arrays(source: Source, parts: dict[str, Part], scaling: str, batch_size: int, **training) -> dict:
     x = parts["train"][0]
-    if augment and x.ndim != 4:
+    if training["augment"] and x.ndim != 4:
         raise UserError(f"data.augmentation=crop_flip needs images, {source.name} has vectors: choose none.")
     shift, scale = _scaling(source, scaling, x)
     scaled = {name: (_scale(x, shift, scale), y) for name, (x, y) in parts.items()}
-    if augment:
-        scaled["train"] = streams.stream(*scaled["train"], batch_size, shuffle=True, augment=True, seed=seed)
-    return scaled
+    return {**scaled, "stream": partial(streams.training_stream, *scaled["train"], batch_size, **training)}
 
 
-def _stream_files(
-    source: Source, parts: dict[str, Part], scaling: str, augment: bool, batch_size: int, seed: int
-) -> dict:
-    size = {"image_size": source.image_size}
+def _stream_files(source: Source, parts: dict[str, Part], scaling: str, batch_size: int, **training) -> dict:
+    options = {"image_size": source.image_size}
     shift, scale = 0.0, 255.0 if scaling == "unit" else 1.0
     if scaling == "standardize":
         x, y = (array[:ESTIMATE] for array in parts["train"])  # in random order
         with streams.reading(x):
-            shift, scale = _moments(images.numpy() for images, _ in streams.stream(x, y, 32, **size))
-    size |= {"shift": shift, "scale": scale}
+            shift, scale = _moments(images.numpy() for images, _ in streams.stream(x, y, 32, **options))
+    options |= {"shift": shift, "scale": scale}
     return {
-        "train": streams.stream(*parts["train"], batch_size, **size, shuffle=True, augment=augment, seed=seed),
-        "validation": streams.stream(*parts["validation"], batch_size, **size),
-        "test": streams.stream(*parts["test"], batch_size, **size),
+        **{name: streams.stream(*part, batch_size, **options) for name, part in parts.items()},
         "files": np.concatenate([x for x, _ in parts.values()]),
+        "stream": partial(streams.training_stream, *parts["train"], batch_size, **options, **training),
     }
 
 

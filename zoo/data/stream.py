@@ -1,9 +1,10 @@
-"""Streams for what does not stay as it lies in memory: augmented images, and image files larger than memory.
+"""Streams: of training batches, whose order anyone can work out again, and of image files larger than memory.
 
 TensorFlow is imported inside the functions, so that `import zoo.data` stays light.
 """
 
 import contextlib
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,7 +38,7 @@ def crop_flip(images, top, left, flip):
 
 
 def _random_crop_flip(images, seed):
-    """Draw the offsets from `seed`, (2,) int64, and apply them to a batch."""
+    """Draw the offsets from `seed`, (2,) int32, and apply them to a batch."""
     import tensorflow as tf
 
     shape = tf.shape(images)[:1]
@@ -88,50 +89,122 @@ def reading(files: Sequence[str]):
         raise UserError(f"{len(bad)} of {len(files)} image files cannot be read, replace or delete: {named}") from error
 
 
-def stream(
+def stream(x: np.ndarray, y: np.ndarray, batch_size: int, **files):
+    """Return a `tf.data.Dataset` of batches in the order of the data: ((batch, ...) float32, y), the last one smaller.
+
+    Args:
+        x, y, files: see `_loader`.
+        batch_size: samples a batch.
+    """
+    import tensorflow as tf
+
+    load = _loader(x, y, **files)
+    return tf.data.Dataset.range(len(x)).batch(batch_size).map(load, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def training_stream(
     x: np.ndarray,
     y: np.ndarray,
     batch_size: int,
     *,
+    seed: int,
+    epoch: int = 0,
+    endless: bool = True,
+    augment: bool = False,
+    **files,
+):
+    """Return a `tf.data.Dataset` of the batches of `epoch` and the epochs after it, each in an order of its own.
+
+    Order and augmentation of an epoch follow from `seed` and its number alone (see `plan`), so they are the same
+    whichever epoch a training starts with. Indices are shuffled, not samples: that spans the whole part and costs a few
+    bytes a sample.
+
+    Args:
+        x, y, files: see `_loader`.
+        batch_size: samples a batch; an epoch's last is smaller where they do not divide.
+        seed: of the order and of the augmentation.
+        epoch: the first one.
+        endless: whether one iteration goes through all the epochs. Else each iteration that is begun is the next epoch.
+        augment: random crop and flip, see `crop_flip`.
+    """
+    import tensorflow as tf
+
+    size, whole = len(x), len(x) // batch_size
+    load = _loader(x, y, **files)
+
+    def batches(order, seeds):
+        rows = tf.reshape(order[: whole * batch_size], (whole, batch_size))
+        dataset = tf.data.Dataset.from_tensor_slices((rows, seeds[:whole]))
+        if size % batch_size:
+            dataset = dataset.concatenate(tf.data.Dataset.from_tensors((order[whole * batch_size :], seeds[whole])))
+        return dataset
+
+    def read(rows, seed):
+        x, y = load(rows)
+        return (_random_crop_flip(x, seed) if augment else x), y
+
+    with tf.device("CPU:0"):
+        begun = tf.Variable(epoch, dtype=tf.int64, trainable=False)
+
+    def planned(number):
+        return plan(seed, number if endless else begun.assign_add(1) - 1, size, batch_size)
+
+    epochs = tf.data.Dataset.counter(epoch) if endless else tf.data.Dataset.range(1)
+    # The order of the next epoch is drawn while this one trains.
+    dataset = epochs.map(planned).prefetch(1).flat_map(batches)
+    dataset = dataset.map(read, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    if not endless:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(size / batch_size)))
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False  # they cost more than they save, as in Keras
+    return dataset.with_options(options)
+
+
+def plan(seed: int, epoch: int, size: int, batch_size: int):
+    """Return the order of an epoch and a seed for the augmentation of each of its batches.
+
+    Both are drawn by a generator without a state of its own, Philox (Salmon et al. 2011, "Parallel Random Numbers: As
+    Easy as 1, 2, 3"), so that nobody need go through the epochs before.
+
+    Returns:
+        (size,) int64 indices and (batches, 2) int32.
+    """
+    import tensorflow as tf
+
+    batches = math.ceil(size / batch_size)
+    key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+    draws = tf.random.stateless_uniform((size + 2 * batches,), key, None, None, tf.int32, alg="philox")
+    order = tf.math.top_k(draws[:size], size).indices  # `argsort` is the same with ten times the operations
+    return tf.cast(order, tf.int64), tf.reshape(draws[size:], (batches, 2))
+
+
+def _loader(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
     image_size: tuple[int, int] | None = None,
     shift: np.ndarray | float = 0.0,
     scale: np.ndarray | float = 1.0,
-    shuffle: bool = False,
-    augment: bool = False,
-    seed: int = 0,
 ):
-    """Return a `tf.data.Dataset` of batches: ((batch, h, w, c) float32, y), the last batch perhaps smaller.
-
-    Shuffling and augmentation differ from epoch to epoch and follow `seed`, whatever the number of threads. Indices are
-    shuffled, not images, so the shuffle spans the whole part and costs a few bytes a sample.
+    """Return the function that makes a batch, (x, y), of (batch,) int64 indices.
 
     Args:
-        x: (n, h, w, c) float32, already scaled; or, with `image_size`, (n,) paths of image files.
+        x: (n, ...) float32, already scaled; or, with `image_size`, (n,) paths of image files.
         y: (n,) or (n, k).
-        batch_size: samples a batch.
         image_size: (h, w) that files are resized to.
         shift, scale: of files alone: pixels become (pixel - shift) / scale; scalar or (c,).
-        shuffle: in a new order each epoch.
-        augment: random crop and flip, see `crop_flip`.
-        seed: of the shuffle and of the augmentation.
     """
     import tensorflow as tf
 
     with tf.device("CPU:0"):  # a constant would land on the accelerator, which the input pipeline cannot use
         x, y = tf.constant(x), tf.constant(y)
         shift, scale = tf.constant(shift, tf.float32), tf.constant(scale, tf.float32)
-    batches = tf.data.Dataset.range(len(x))
-    if shuffle:
-        batches = batches.shuffle(len(x), seed=seed)
-    if image_size:
-        batches = batches.map(lambda i: (read_image(x[i], image_size), y[i]), tf.data.AUTOTUNE)
-        batches = batches.batch(batch_size)
-        batches = batches.map(lambda images, labels: ((images - shift) / scale, labels), tf.data.AUTOTUNE)
-    else:
-        batches = batches.batch(batch_size)
-        batches = batches.map(lambda i: (tf.gather(x, i), tf.gather(y, i)), tf.data.AUTOTUNE)
-    if augment:
-        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-        batches = tf.data.Dataset.zip(batches, seeds)
-        batches = batches.map(lambda xy, s: (_random_crop_flip(xy[0], s), xy[1]), tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE)
+
+    def load(rows):
+        batch = tf.gather(x, rows)
+        if image_size:
+            batch = tf.map_fn(lambda path: read_image(path, image_size), batch, fn_output_signature=tf.float32)
+            batch = (batch - shift) / scale
+        return batch, tf.gather(y, rows)
+
+    return load
