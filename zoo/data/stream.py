@@ -172,10 +172,11 @@ def plan(seed: int, epoch: int, size: int, batch_size: int):
     import tensorflow as tf
 
     batches = math.ceil(size / batch_size)
-    key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
-    draws = tf.random.stateless_uniform((size + 2 * batches,), key, None, None, tf.int32, alg="philox")
-    order = tf.math.top_k(draws[:size], size).indices  # `argsort` is the same with ten times the operations
-    return tf.cast(order, tf.int64), tf.reshape(draws[size:], (batches, 2))
+    with tf.device("CPU:0"):  # where the input pipeline runs: the order is the same whoever asks
+        key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        draws = tf.random.stateless_uniform((size + 2 * batches,), key, None, None, tf.int32, alg="philox")
+        order = tf.math.top_k(draws[:size], size).indices  # `argsort` is the same with ten times the operations
+        return tf.cast(order, tf.int64), tf.reshape(draws[size:], (batches, 2))
 
 
 def _loader(
