@@ -4,7 +4,7 @@ ARGS ?=
 PORT ?= 5000
 BIN = .venv/bin
 
-.PHONY: train test test-all lint ui dist clean
+.PHONY: train test test-all lint ui dist docs clean
 
 # Train the default network; more words for train.py: make train ARGS="model.depth=20 activation=sigmoid"
 train: .venv/ready
@@ -29,6 +29,12 @@ ui: .venv/ready
 
 dist: .venv/ready
 	$(BIN)/python -m build --outdir dist .
+
+# The README's picture, and what it shows.
+docs: .venv/ready
+	$(BIN)/python train.py -m experiment=vanishing remedy=none,activation,batch_norm,residual \
+		hydra.sweep.dir=$(CURDIR)/mlruns/sweeps/docs
+	cp mlruns/sweeps/docs/comparison.png docs/vanishing.png
 
 clean:
 	rm -rf .venv dist build .pytest_cache .ruff_cache
