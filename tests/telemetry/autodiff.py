@@ -18,7 +18,7 @@ def value_and_gradients(loss, variables: list[keras.Variable]) -> tuple:
         import jax
 
         def function(values):
-            with keras.StatelessScope(list(zip(variables, values, strict=True))):
+            with keras.StatelessScope(list(zip(variables, values, strict=True)), collect_losses=True):
                 return loss()
 
         value, grads = jax.value_and_grad(function)([v.value for v in variables])

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 
 from zoo.telemetry.history import GradientHistory
-from zoo.telemetry.layers import owners
 
 WINDOW = 1024
 
@@ -91,8 +90,6 @@ class GradientNorms(keras.callbacks.Callback):
         self._session = getattr(model, "history", None)  # each `fit` makes a new one
         if getattr(model, "optimizer", None) is None:
             raise RuntimeError("GradientNorms needs a compiled model: call model.compile(optimizer=...) first.")
-        if not model.built:
-            raise RuntimeError("GradientNorms needs a model that has its weights: call model.build(input_shape) first.")
         other = getattr(model.train_function, "recorder", None)
         if other is not None and other is not self and other._attached and other._session is self._session:
             raise RuntimeError("GradientNorms already records this training: give it one GradientNorms, not two.")
@@ -103,12 +100,11 @@ class GradientNorms(keras.callbacks.Callback):
             self._attached = True
             return
         if self._ring is None or not self._ring.fits(model):
-            kind = _ring_of_backend()
-            self._ring = kind(model, *owners(model, model.trainable_variables), window=WINDOW, updates=self.updates)
+            self._ring = _ring_of_backend()(model, window=WINDOW, updates=self.updates)
             self._epoch_ends = []
         self._ring.steps_per_call = model.steps_per_execution
         self._plain = model.train_function
-        traced, ring = self._ring.train_function(model), self._ring
+        traced, ring = self._ring.train_function(), self._ring
 
         def tracked(*args):
             if self._armed is False or (self._armed and model.history is not self._session):

@@ -9,7 +9,7 @@ from zoo.telemetry.sites import recorded_calls, sites
 
 
 class Pass:
-    """A pass over a batch that leaves the model's state (moving statistics, dropout seeds, gradients) as it was."""
+    """A pass over a batch that leaves the model's state (moving statistics, gradients, dropout) as it was."""
 
     def __init__(self, model: keras.Model):
         self.model = model
@@ -22,7 +22,7 @@ class Pass:
         before, mode = [tensor.detach().clone() for tensor in state], model.training
         model.train()
         try:
-            with recorded_calls(model) as calls:
+            with _same_dropout(), recorded_calls(model) as calls:
                 outputs = model(x, training=True)
             loss = model._compute_loss(x=x, y=y, y_pred=outputs, training=True)
             scaled = model.optimizer.scale_loss(loss)
@@ -49,6 +49,14 @@ class Pass:
         """Return (layers,) mean singular values of dense layers' Jacobians; NaN for other layers."""
         with torch.no_grad():
             return measures.singular_values(self.model, x, _slope)
+
+
+def _same_dropout():
+    """Keras draws dropout from torch's global generator: within this, it is not advanced."""
+    device = keras.ops.zeros(()).device
+    if device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
 
 
 def _gradients(loss, tensors: list) -> list:

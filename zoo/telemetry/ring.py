@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from zoo.telemetry.history import GradientHistory
+from zoo.telemetry.layers import owners
 
 # Squares outside these bounds may have left float32: such rows are computed again, each gradient over its maximum.
 SMALLEST, LARGEST = 1e-30, 1e30
@@ -21,24 +22,38 @@ class Ring:
 
     end_of_data: tuple[type[BaseException], ...] = (StopIteration,)
 
-    def __init__(self, model, layers: list[str], owners: list[int], *, window: int, updates: bool):
-        self.variables = list(model.trainable_variables)
-        self.layers, self.owners = layers, np.array(owners, np.int64)
-        self.optimizer = model.optimizer
+    def __init__(self, model: keras.Model, *, window: int, updates: bool):
+        self.model, self.optimizer = model, model.optimizer
         self.window, self.updates = window, updates
         # `LossScaleOptimizer` hands unscaled gradients to the optimizer inside it, where clipping happens.
         self.inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         self.clips = _clips(self.inner)
-        n = len(self.variables)
-        self.columns = n + 1 + 2 * self.clips + 2 * n * updates
+        self.variables: list[keras.Variable] = []
         self.chunks: list[np.ndarray] = []
         self.rows = 0
         self.pending = 0
         self.steps_per_call = 1
-        self._place = {id(v): i for i, v in enumerate(self.variables)}
+        if all(layer.built for layer in model._flatten_layers()):
+            self.start()
 
-    def train_function(self, model) -> Callable:
-        """Make `model`'s train function anew, with the ring inside it."""
+    def start(self) -> None:
+        """Take the model's trainable variables as the columns. A model may get its weights with its first batch."""
+        if self.variables:
+            return
+        self.variables = list(self.model.trainable_variables)
+        self.layers, index = owners(self.model, self.variables)
+        self.owners = np.array(index, np.int64)
+        n = len(self.variables)
+        self.columns = n + 1 + 2 * self.clips + 2 * n * self.updates
+        self._place = {id(v): i for i, v in enumerate(self.variables)}
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Make room for (window, columns) numbers on the device."""
+        raise NotImplementedError
+
+    def train_function(self) -> Callable:
+        """Make the model's train function anew, with the ring inside it."""
         raise NotImplementedError
 
     def _count(self) -> int:
@@ -49,11 +64,10 @@ class Ring:
         """(k,) places in the buffer -> (k, columns)."""
         raise NotImplementedError
 
-    def fits(self, model) -> bool:
+    def fits(self, model: keras.Model) -> bool:
         """Whether this ring was made for `model` as it is compiled now."""
-        return self.optimizer is model.optimizer and [id(v) for v in self.variables] == [
-            id(v) for v in model.trainable_variables
-        ]
+        same = [id(v) for v in self.variables] == [id(v) for v in model.trainable_variables]
+        return same and self.model is model and self.optimizer is model.optimizer
 
     @property
     def full(self) -> bool:
@@ -72,6 +86,8 @@ class Ring:
 
     def read(self) -> None:
         """Take the rows written since the last call off the device."""
+        if not self.variables:
+            return
         count = self._count()
         new = count - self.rows
         if new > self.window:
@@ -85,6 +101,7 @@ class Ring:
 
     def history(self, epoch_ends: np.ndarray) -> GradientHistory:
         """Everything read so far."""
+        self.start()
         if len(self.chunks) != 1:
             self.chunks = [np.concatenate(self.chunks) if self.chunks else np.zeros((0, self.columns), np.float32)]
         rows, n = self.chunks[0], len(self.variables)

@@ -14,7 +14,11 @@ class JaxRing(Ring):
     Keras never sees it: between the steps it is here, not among the optimizer's variables.
     """
 
-    def __init__(self, model, layers: list[str], owners: list[int], *, window: int, updates: bool):
+    def _allocate(self) -> None:
+        self._state = self._new_state(0)
+
+    def train_function(self):
+        model = self.model
         if keras.config.is_nnx_enabled():
             raise RuntimeError("GradientNorms cannot see the gradients of a step that flax.nnx compiles.")
         if type(model).make_train_function is not keras.Model.make_train_function:
@@ -22,10 +26,6 @@ class JaxRing(Ring):
                 "GradientNorms threads its rows through Keras' own train function on JAX: override train_step instead "
                 "of make_train_function."
             )
-        super().__init__(model, layers, owners, window=window, updates=updates)
-        self._state = self._new_state(0)
-
-    def train_function(self, model):
         keras_step = model.train_step
 
         def train_step(state, data):
@@ -53,6 +53,7 @@ class JaxRing(Ring):
         plain = model.train_function
 
         def traced(state, iterator):
+            self.start()
             logs, (*state, self._state) = plain((*state, self._state), iterator)
             return logs, tuple(state)
 

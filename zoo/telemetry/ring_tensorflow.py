@@ -11,16 +11,16 @@ class TensorFlowRing(Ring):
 
     end_of_data = (StopIteration, tf.errors.OutOfRangeError)
 
-    def __init__(self, model, layers: list[str], owners: list[int], *, window: int, updates: bool):
-        if model.distribute_strategy.num_replicas_in_sync > 1:
-            raise RuntimeError("GradientNorms sees one replica: use keras.distribution instead of tf.distribute.")
-        super().__init__(model, layers, owners, window=window, updates=updates)
-        self.buffer = tf.Variable(tf.zeros((window, self.columns)), trainable=False, name="gradient_norms")
-        self.count = tf.Variable(0, dtype=tf.int64, trainable=False, name="gradient_norms_count")
+    def _allocate(self) -> None:
+        with tf.init_scope():  # the step may be being traced
+            self.buffer = tf.Variable(tf.zeros((self.window, self.columns)), trainable=False, name="gradient_norms")
+            self.count = tf.Variable(0, dtype=tf.int64, trainable=False, name="gradient_norms_count")
 
-    def train_function(self, model):
-        model.make_train_function(force=True)
-        plain = model.train_function
+    def train_function(self):
+        if self.model.distribute_strategy.num_replicas_in_sync > 1:
+            raise RuntimeError("GradientNorms sees one replica: use keras.distribution instead of tf.distribute.")
+        self.model.make_train_function(force=True)
+        plain = self.model.train_function
 
         def traced(iterator):
             self._loss = None
@@ -40,6 +40,7 @@ class TensorFlowRing(Ring):
         return self.buffer.numpy()[numbers]
 
     def _apply(self, grads, trainable_variables=None):
+        self.start()
         grads = list(grads)
         variables = self.optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
         self._slot = self.count % self.window
@@ -59,7 +60,8 @@ class TensorFlowRing(Ring):
         if self.updates:
             change = norms([v.value - b for v, b in zip(self.variables, before, strict=True)])
             self._write(self.columns - len(self.variables), change)
-        self.count.assign_add(1)
+        with tf.control_dependencies([row]):  # the call that finds the data at its end makes no row
+            self.count.assign_add(1)
 
     def _scale_loss(self, loss):
         self._loss = loss

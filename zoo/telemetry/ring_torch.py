@@ -11,17 +11,17 @@ PIECE = 2**16  # entries that float32 sums without losing the sixth digit
 class TorchRing(Ring):
     """Rows in a tensor beside the weights; on an accelerator no step waits for them."""
 
-    def __init__(self, model, layers: list[str], owners: list[int], *, window: int, updates: bool):
-        super().__init__(model, layers, owners, window=window, updates=updates)
+    def _allocate(self) -> None:
         device = self.variables[0].value.device if self.variables else "cpu"
-        self.buffer = torch.zeros((window, self.columns), device=device)
+        self.buffer = torch.zeros((self.window, self.columns), device=device)
         self.count = 0
 
-    def train_function(self, model):
-        model.make_train_function(force=True)
-        plain = model.train_function
+    def train_function(self):
+        self.model.make_train_function(force=True)
+        plain = self.model.train_function
 
         def traced(data):
+            self.start()
             self._loss = None
             self._original, self._original_scale_loss = self.optimizer.apply, self.optimizer.scale_loss
             changes = [(self.optimizer, "apply", self._apply), (self.optimizer, "scale_loss", self._scale_loss)]
