@@ -72,6 +72,16 @@ def test_parts_cover_the_data_and_do_not_overlap():
     assert sorted(together) == list(range(300))
 
 
+@pytest.mark.parametrize("options", [{}, {"limit": 90}, {"folds": 4, "fold": 2}, {"test": 50}, {"validation": 50}])
+def test_rows_tell_where_a_training_sample_stands_in_the_source(options):
+    source = numbered()
+    x, y = source.train
+    given = {part: (x[: options.pop(part)], y[:50]) for part in ("test", "validation") if part in options}
+    source = Source("numbered", source.train, **given)
+    data = prepare(source, scaling="none", seed=3, **options)
+    assert np.array_equal(data.rows, ids(data.train)) and len(data.rows) == data.train_size
+
+
 @pytest.mark.parametrize("validation", [0.1, 0.25, 0.5])
 def test_each_part_keeps_the_class_shares(validation):
     source = numbered(1000, 5)
@@ -574,6 +584,9 @@ def test_image_folder_streams_every_file_once_with_its_label(tmp_path):
     assert rows(*first) == rows(*second) == parts[0] and not np.array_equal(first[0], second[0])
     order = np.concatenate([data.batch_indices(1, step) for step in range(data.steps)])
     assert np.array_equal(second[0], epochs(data.train, 1)[0][0][order])
+    in_order = epochs(data.train, 1)[0][0]
+    for i, path in enumerate(data.files[: data.train_size]):
+        assert np.array_equal(in_order[i], images[os.path.relpath(path, tmp_path)])
     x, y = data.fixed_batch(3)
     assert np.array_equal(x, epochs(data.validation, 1)[0][0][:3]) and y.shape == (3,)
 

@@ -44,6 +44,7 @@ def run_block(name: str, summary: dict, history, folder: Path, viewer: str | Non
         lines.append(f"verdict   {verdict['name']}: {verdict['sentence']}")
         for i, remedy in enumerate(verdict["remedies"][:3]):
             lines.append(f"{'try' if i == 0 else '':10}{remedy}")
+    lines += flight_lines(summary.get("flight"), history, folder)
     if history is not None and len(history):
         lines += [
             "",
@@ -54,6 +55,44 @@ def run_block(name: str, summary: dict, history, folder: Path, viewer: str | Non
     if viewer:
         lines.append(f"compare   {viewer}   (MLflow on http://127.0.0.1:5000)")
     return "\n".join(lines)
+
+
+def flight_lines(flight: dict | None, history, folder: Path) -> list[str]:
+    """Return three lines on where a training stopped being numbers; one if gradients alone overflowed, without harm.
+
+    Args:
+        flight: as in `flight.json`; `None` without one.
+        history: the run's `GradientHistory` or `None`.
+        folder: the run folder.
+    """
+    if flight is None:
+        overflown = 0 if history is None else np.count_nonzero(~np.isfinite(history.global_norm))
+        if not overflown:
+            return []
+        return [f"overflow  in {overflown} of {len(history)} steps, which loss scaling or clipping made good"]
+    failed, first = flight["variables"], flight["first"]
+    if first == "loss":
+        first = "the loss" + (f", and from it the gradients of {len(failed)} variables" if failed else "")
+    elif len(failed) > 1:
+        first += f" (gradient; {len(failed) - 1} more with it)"
+    came = "nothing foretold it"
+    if flight["rises_from"] < flight["step"]:
+        came = f"gradients rose from step {flight['rises_from']} on"
+        came += f", {flight['grown']} most" if flight["grown"] else ""
+    after = f"; {flight['finite_after']} later steps were finite" if flight["finite_after"] else ""
+    samples = ", ".join(map(str, flight["indices"][:5])) + (", ..." if len(flight["indices"]) > 5 else "")
+    samples = f"batch of {len(flight['indices'])}: {samples}" if flight["indices"] else "steps are not batches"
+    if flight["suspects"]:
+        odd = flight["suspects"][0]
+        samples = (
+            f"{odd['index']} (row {odd['row']} of the source) in step {odd['step']} stands out by a value of "
+            f"{float(odd['largest']):.1e}; {samples}"
+        )
+    return [
+        f"failed    step {flight['step']}, epoch {flight['epoch'] + 1}: {first}; {came}{after}",
+        f"samples   {samples}",
+        f"flight    {folder / 'flight.json'}, and the steps before in flight.csv",
+    ]
 
 
 def preflight_block(name: str, parameters: int, verdict, probe) -> str:

@@ -1,5 +1,6 @@
 """One run: data, model, fit, test, verdict, record."""
 
+import contextlib
 import math
 import os
 import sys
@@ -46,9 +47,10 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     import keras
 
     from zoo.callbacks import LearningRate, RecordEpochs, StopWhenHopeless
+    from zoo.crash import save_telemetry
     from zoo.losses import constant_loss
     from zoo.telemetry.gradients import GradientNorms
-    from zoo.telemetry.probe import Probes, save_probes
+    from zoo.telemetry.probe import Probes
     from zoo.telemetry.verdict import diagnose
 
     began = time.perf_counter()
@@ -79,23 +81,27 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
         callbacks.append(RecordEpochs(record.run, norms))
     # In a sweep the line that ends each job tells enough; verbose=2 asks for more.
     verbose = cfg.verbose if alone or cfg.verbose == 2 else 0
-    with data.reading():
-        history = model.fit(
-            **data.fit_arguments(steps_per_execution=cfg.steps_per_execution),
-            epochs=cfg.epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-        ).history
-        tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
+    try:
+        with data.reading():
+            history = model.fit(
+                **data.fit_arguments(steps_per_execution=cfg.steps_per_execution),
+                epochs=cfg.epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+            ).history
+            tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            save_telemetry(folder, norms, probes, data, model)
+        raise
+    flight = save_telemetry(folder, norms, probes, data, model)
 
     verdict = None
     if norms:
-        norms.history.save(folder / "gradients.npz")
         verdict = diagnose(norms.history, probes.results if probes else [], history["loss"], baseline)
-    if probes:
-        save_probes(folder / "probes.npz", probes.results)
     summary = {
         "verdict": verdict and vars(verdict),
+        "flight": flight,
         "metrics": {name: values[-1] for name, values in history.items()}
         | {f"test_{name}": value for name, value in tested.items()},
         "seconds": time.perf_counter() - began,

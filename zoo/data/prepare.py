@@ -59,6 +59,7 @@ class Dataset:
         class_names: of the labels 0, 1, ..., or `None`.
         batch_size: samples a step.
         seed: of the order in which training sees the samples, and of their augmentation.
+        rows: (train_size,) int64, where each training sample stands in the source's own training part.
         files: the paths that a stream reads; empty for arrays.
         stream: `zoo.data.stream.training_stream` of the training part, which takes the rest of its options.
     """
@@ -73,6 +74,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     batch_size: int = 32
     seed: int = 0
+    rows: np.ndarray = dataclasses.field(default=(), repr=False)
     files: np.ndarray = dataclasses.field(default=(), repr=False)
     stream: Callable = dataclasses.field(default=None, repr=False)
 
@@ -186,7 +188,7 @@ def prepare(
     given = {"train": source.train, "validation": source.validation, "test": source.test}
     given = {name: part for name, part in given.items() if part is not None}
     parts, task, classes = check.check_parts(source.name, given, source.task, files=bool(source.image_size))
-    parts = _split(source.name, parts, task, validation, folds, fold, limit, seed)
+    parts, rows = _split(source.name, parts, task, validation, folds, fold, limit, seed)
     to_parts = _stream_files if source.image_size else _scale_arrays
     return Dataset(
         **to_parts(source, parts, scaling, batch_size, augment=augmentation == "crop_flip", seed=seed),
@@ -197,11 +199,17 @@ def prepare(
         class_names=source.class_names if source.class_names and len(source.class_names) == classes else None,
         batch_size=batch_size,
         seed=seed,
+        rows=rows,
     )
 
 
-def _split(name, parts: dict[str, Part], task: str, validation, folds, fold, limit, seed) -> dict[str, Part]:
-    """Return train, validation and test parts, each in random order but for a test part that came with the data."""
+def _split(
+    name, parts: dict[str, Part], task: str, validation, folds, fold, limit, seed
+) -> tuple[dict[str, Part], np.ndarray]:
+    """Return train, validation and test parts, each in random order but for a test part that came with the data.
+
+    And (n,) int64, which rows of the given training part make the one returned.
+    """
 
     def strata(part: str) -> np.ndarray:
         y = parts[part][1]
@@ -210,7 +218,8 @@ def _split(name, parts: dict[str, Part], task: str, validation, folds, fold, lim
     def select(part: str, index: np.ndarray) -> Part:
         return tuple(array[index] for array in parts[part])
 
-    parts, count = dict(parts), len(np.unique(strata("train")))
+    count = len(np.unique(strata("train")))
+    parts = {**parts, "train": (*parts["train"], np.arange(len(parts["train"][1])))}
     if "test" not in parts:
         stay, out = split.take_out(strata("train"), count, TEST_SHARE, TEST_SEED, f"{name}: a test part of 20 %")
         parts["train"], parts["test"] = select("train", stay), select("train", out)
@@ -218,13 +227,13 @@ def _split(name, parts: dict[str, Part], task: str, validation, folds, fold, lim
         parts["train"] = select("train", split.stratified_order(strata("train"), seed)[:limit])
     if "validation" in parts:
         parts["validation"] = select("validation", split.stratified_order(strata("validation"), seed))
-        return parts
-    if folds:
-        stay, out = split.take_fold(strata("train"), count, folds, fold, seed)
     else:
-        stay, out = split.take_out(strata("train"), count, validation, seed, f"data.validation={validation}")
-    parts["train"], parts["validation"] = select("train", stay), select("train", out)
-    return parts
+        if folds:
+            stay, out = split.take_fold(strata("train"), count, folds, fold, seed)
+        else:
+            stay, out = split.take_out(strata("train"), count, validation, seed, f"data.validation={validation}")
+        parts["train"], parts["validation"] = select("train", stay), select("train", out)
+    return {part: arrays[:2] for part, arrays in parts.items()}, parts["train"][2]
 
 
 def _scale_arrays(source: Source, parts: dict[str, Part], scaling: str, batch_size: int, **training) -> dict:
