@@ -108,7 +108,7 @@ class Sweep(Callback):
             self.record.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
         for path in written:
             self.record.client.log_artifact(self.record.run_id, str(path))
-        self.record.client.set_terminated(self.record.run_id, "FAILED" if failed else "FINISHED")
+        self.record.end("FAILED" if failed else "FINISHED")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import math
 import os
 import subprocess
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from zoo.errors import UserError
 
+PATIENCE = 1.0  # seconds that a metric may wait to be sent
 PACKAGES = ("tensorflow", "keras", "hydra-core", "omegaconf", "mlflow", "numpy")
 
 
@@ -101,10 +101,15 @@ class Store:
 
 
 class Run:
-    """One run in a store. Values that MLflow cannot hold (too long) are cut, never refused."""
+    """One run in a store. Values that MLflow cannot hold (too long) are cut, never refused.
+
+    Metrics of epochs shorter than a second wait for one another: a request costs more than what it carries.
+    """
 
     def __init__(self, store: Store, run_id: str):
         self.store, self.client, self.run_id = store, store.client, run_id
+        self._waiting: list = []
+        self._sent = time.monotonic()
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record parameters, once."""
@@ -123,9 +128,15 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entities = [Metric(key, float(value), now, int(step)) for key, value, step in points]
-        for start in range(0, len(entities), 1000):  # as many as MLflow takes in one request
-            self.client.log_batch(self.run_id, metrics=entities[start : start + 1000])
+        self._waiting += [Metric(key, float(value), now, int(step)) for key, value, step in points]
+        if time.monotonic() - self._sent > PATIENCE:
+            self.send()
+
+    def send(self) -> None:
+        """Send the metrics that wait."""
+        for start in range(0, len(self._waiting), 1000):  # as many as MLflow takes in one request
+            self.client.log_batch(self.run_id, metrics=self._waiting[start : start + 1000])
+        self._waiting, self._sent = [], time.monotonic()
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags; a tag whose value is `None` is left out."""
@@ -137,6 +148,11 @@ class Run:
     def finish(self, folder: Path, status: str) -> None:
         """Record the run folder and end the run as FINISHED, FAILED or KILLED."""
         self.client.log_artifacts(self.run_id, str(folder))
+        self.end(status)
+
+    def end(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED."""
+        self.send()
         self.client.set_terminated(self.run_id, status)
 
 
@@ -167,11 +183,6 @@ def origin(code: Path) -> dict[str, str]:
         tags["mlflow.source.git.commit"] = commit
         tags["git"] = commit[:10] + ("+" if changed.stdout.strip() else "")
     return tags
-
-
-def is_number(value: object) -> bool:
-    """Whether MLflow can hold `value` as a metric."""
-    return isinstance(value, (int, float)) and not (isinstance(value, float) and math.isnan(value))
 
 
 @contextlib.contextmanager
