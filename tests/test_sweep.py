@@ -56,4 +56,4 @@ def test_a_failing_job_is_recorded_the_rest_goes_on_and_the_exit_code_tells(trai
 def test_without_tracking_a_sweep_still_compares(train):
     done = train("-m", "model.depth=0,1", "tracking=none", *SMALL)
     assert not (train.home / "mlruns" / "mlflow.db").exists()
-    assert done.stdout.count("│") == 2 * 3
+    assert done.stdout.count("│") == 2 * 4  # two rows of five columns
