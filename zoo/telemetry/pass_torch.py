@@ -5,6 +5,7 @@ import numpy as np
 import torch
 
 from zoo.telemetry import measures
+from zoo.telemetry.layers import layers_in_order
 from zoo.telemetry.sites import recorded_calls, sites
 
 
@@ -17,8 +18,8 @@ class Pass:
     def __call__(self, x, y) -> tuple:
         """Return loss, (measures, layers) table and (names, has_kernel, activations)."""
         model = self.model
-        # `buffers` of torch modules within the model; the model's own weights are Keras variables.
-        state = [*(v.value for v in model.variables if not v.trainable), *model.buffers()]
+        state = [v.value for v in model.variables if not v.trainable]
+        state += [buffer for layer in layers_in_order(model) for buffer in layer.buffers()]  # of torch modules
         before, mode = [tensor.detach().clone() for tensor in state], model.training
         model.train()
         try:

@@ -1,0 +1,62 @@
+"""Train networks from fixed weights on fixed batches and write what was recorded: `python agreement.py out.npz mlp`."""
+
+import sys
+
+import keras
+import numpy as np
+
+from zoo import GradientNorms, diagnose
+from zoo.models import densenet, mlp, resnet
+from zoo.telemetry.measures import MEASURES
+from zoo.telemetry.probe import Probes
+
+CLASSES, STEPS, BATCH = 4, 6, 8
+
+
+def recurrent():
+    layers = keras.layers
+    return keras.Sequential(
+        [keras.Input((5, 3)), layers.LSTM(4, return_sequences=True), layers.GRU(3), layers.Dense(CLASSES)]
+    )
+
+
+NETWORKS = {
+    "mlp": (lambda: mlp((6,), CLASSES, depth=5, width=8, activation="tanh", normalization="layer"), (6,)),
+    "resnet": (lambda: resnet((8, 8, 3), CLASSES, depth=8), (8, 8, 3)),
+    "densenet": (lambda: densenet((8, 8, 3), CLASSES, depth=7, growth=4), (8, 8, 3)),
+    "recurrent": (recurrent, (5, 3)),
+}
+
+
+def record(name: str) -> dict[str, np.ndarray]:
+    make, shape = NETWORKS[name]
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(STEPS * BATCH, *shape)).astype("float32"), rng.integers(0, CLASSES, STEPS * BATCH)
+    model = make()
+    model.set_weights([_weights(v.path, v.shape, rng) for v in model.weights])
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=1.0, weight_decay=1e-3)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    norms, probes = GradientNorms(updates=True), Probes(x[:BATCH], y[:BATCH])
+    model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, epochs=2, callbacks=[norms, probes])
+    verdict = diagnose(norms.history, probes.results)
+    history = norms.history
+    arrays = {
+        "norms": history.norms,
+        "losses": history.losses,
+        "clip_norms": history.clip_norms,
+        "update_ratios": history.update_ratios,
+        "probe_loss": np.array([p.loss for p in probes.results]),
+        **{measure: np.stack([getattr(p, measure) for p in probes.results]) for measure in MEASURES},
+        "names": np.array([*history.layers, *probes.results[0].activations, verdict.name, str(verdict.layer)]),
+    }
+    return {f"{name}/{key}": array for key, array in arrays.items()}
+
+
+def _weights(path: str, shape: tuple[int, ...], rng) -> np.ndarray:
+    around = 1.0 if path.endswith(("gamma", "moving_variance")) else 0.0
+    return around + rng.normal(size=shape).astype("float32") * (0.1 if around else 0.4)
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], **{key: array for name in sys.argv[2:] for key, array in record(name).items()})
+    assert "tensorflow" not in sys.modules or keras.config.backend() == "tensorflow"

@@ -1,0 +1,114 @@
+"""The other backends: Keras takes one a process, so each runs in processes of its own."""
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+OTHERS = ["jax", "torch"]
+# One of each kind of thing that a backend does its own way; the rest is slow.
+QUICK = {
+    "jax": "plain-True or steps_per_execution or accumulation_clip or overflow or checkpoints",
+    "torch": "plain or accumulation or overflow or checkpoints or kind_of_data or kind_of_model",
+}
+
+
+def python(backend: str, *arguments: str, **environment: str) -> str:
+    """Run Python with KERAS_BACKEND; return what it printed."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-8000:]}"
+    return done.stdout
+
+
+def run_tests(backend: str, *words: str) -> None:
+    files = ["test_gradients.py", "test_models.py", f"test_ring_{backend}.py"]
+    two_devices = "--xla_force_host_platform_device_count=2"
+    python(backend, "-m", "pytest", *(str(HERE / name) for name in files), *words, XLA_FLAGS=two_devices)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_quick_part_of_the_matrix(backend):
+    run_tests(backend, "-m", "not slow", "-k", f"{QUICK[backend]} or test_ring")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", OTHERS)
+def test_whole_matrix(backend):
+    run_tests(backend)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """What `agreement.py` records of a network, by backend."""
+    folder = tmp_path_factory.mktemp("agreement")
+
+    def get(backend: str, *networks: str) -> dict[str, np.ndarray]:
+        path = folder / "_".join([backend, *networks])
+        python(backend, str(HERE / "agreement.py"), f"{path}.npz", *networks)
+        with np.load(f"{path}.npz") as file:
+            return dict(file)
+
+    return functools.cache(get)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+@pytest.mark.parametrize(
+    "networks", [("mlp",), pytest.param(("resnet", "densenet", "recurrent"), marks=pytest.mark.slow)], ids="_".join
+)
+def test_history_probes_and_verdict_are_those_of_tensorflow(networks, backend, recorded):
+    expected, actual = recorded("tensorflow", *networks), recorded(backend, *networks)
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        if name.endswith("/names"):
+            assert actual[name].tolist() == array.tolist()
+            continue
+        assert array.size and np.isfinite(array).all(), name
+        # Noise around zero is measured by the largest of its kind.
+        np.testing.assert_allclose(actual[name], array, rtol=1e-4, atol=1e-5 * np.abs(array).max(), err_msg=name)
+
+
+# Ends the process where TensorFlow is imported by anything but the input pipeline.
+GUARD = """
+import sys, traceback, runpy
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            stack = traceback.extract_stack()
+            files = [f.filename.replace("\\\\", "/") for f in stack]
+            asks = any("torch/_dynamo" in f for f in files)  # whether it is installed, no more
+            if not asks and not any(f.endswith("zoo/data/stream.py") for f in files):
+                raise SystemExit("TensorFlow was imported:\\n" + "".join(traceback.format_list(stack)))
+sys.meta_path.insert(0, Guard())
+"""
+TRAIN = """
+sys.argv = ["train.py", "tracking=none", "epochs=1", "model.depth=2"]
+runpy.run_path("train.py", None, "__main__")
+"""
+
+
+@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.slow), "torch"])
+def test_train_imports_tensorflow_for_its_input_pipeline_alone(backend, tmp_path):
+    printed = python(backend, "-c", GUARD + TRAIN, GRADIENT_ZOO_HOME=str(tmp_path))
+    assert "verdict" in printed and "accuracy" in printed
+
+
+def test_importing_the_package_is_light():
+    code = "import time; t = time.perf_counter(); import zoo, sys; print(time.perf_counter() - t, *sys.modules)"
+    seconds, *modules = python("tensorflow", "-c", code).split()
+    assert float(seconds) < 0.1
+    assert not {"tensorflow", "keras", "numpy", "hydra", "mlflow", "jax", "torch"} & set(modules)
