@@ -80,13 +80,13 @@ def test_the_store_tells_everything_about_the_run(default_run, root):
 
 
 def test_the_closing_block_tells_the_result(default_run):
-    _, done, folder, summary = default_run
+    train, done, folder, summary = default_run
     assert f"accuracy {summary['metrics']['test_accuracy']:.4g}" in done.stdout
     assert "verdict   healthy" in done.stdout
     for layer in ("dense_1", "dense_5", "logits"):
         assert re.search(rf"^{layer} +[█▏▎▍▌▋▊▉]+ +\d\.\d\de[-+]\d\d$", done.stdout, re.MULTILINE)
     assert str(folder) in done.stdout
-    assert "make ui" in done.stdout
+    assert f"mlflow ui --backend-store-uri {train.uri} " in done.stdout
 
 
 def test_no_chatter(default_run):
