@@ -4,7 +4,7 @@ ARGS ?=
 PORT ?= 5000
 BIN = .venv/bin
 
-.PHONY: train test test-all lint ui dist docs clean
+.PHONY: train test test-all lint ui dist docs articles clean
 
 # Train the default network; more words for train.py: make train ARGS="model.depth=20 activation=sigmoid"
 train: .venv/ready
@@ -35,6 +35,10 @@ docs: .venv/ready
 	$(BIN)/python train.py -m experiment=vanishing remedy=none,activation,batch_norm,residual \
 		hydra.sweep.dir=$(CURDIR)/mlruns/sweeps/docs
 	cp mlruns/sweeps/docs/comparison.png docs/vanishing.png
+
+# The tables of docs/articles.md, measured anew: under half an hour on two cores.
+articles: .venv/ready
+	$(BIN)/python benchmarks/articles.py
 
 clean:
 	rm -rf .venv dist build .pytest_cache .ruff_cache
