@@ -32,6 +32,11 @@ def legend(found: list[Site]) -> tuple[list[str], list[bool], list[str]]:
     return [s.name for s in found], [s.has_kernel for s in found], [s.activation for s in found]
 
 
+# What the probe multiplies the loss by: it keeps the deltas of half precision in its range. The optimizer's own loss
+# scale may be one that overflows, on its way to a lower one.
+SCALE = 1024.0
+
+
 def table(found: list[Site], tensors: list[tuple], deltas: list, gradients: list, scale, samples):
     """Return the measures of all layers: (measures, layers) float32.
 

@@ -38,10 +38,10 @@ class Pass:
                 return output + zeros[number] if number in zeros else output
 
             with recorded_calls(self.model, shift) as calls:
-                scaled, (loss, *_) = self.model.compute_loss_and_updates(
+                _, (loss, *_) = self.model.compute_loss_and_updates(
                     trainable, others, of_metrics, x, y, None, training=True, optimizer_variables=of_optimizer
                 )
-            return scaled, loss, calls
+            return loss * measures.SCALE, loss, calls
 
         reached, numbers, shapes = set(), [], []
 
@@ -65,7 +65,7 @@ class Pass:
         jax.eval_shape(look, trainable)
         zeros = {number: jnp.zeros(*shape) for number, shape in zip(numbers, shapes, strict=True)}
         passed = jax.value_and_grad(differentiated, argnums=(0, 1), has_aux=True)(zeros, trainable)
-        (scaled, (loss, tensors)), (deltas, gradients) = passed
+        (_, (loss, tensors)), (deltas, gradients) = passed
         found, self._found = self._found, None
         self._legend = measures.legend(found)
         table = measures.table(
@@ -73,7 +73,7 @@ class Pass:
             tensors,
             [deltas[number] for number in numbers],
             gradients,
-            jnp.asarray(scaled / loss, jnp.float32),
+            measures.SCALE,
             keras.tree.flatten(x)[0].shape[0],
         )
         return jnp.asarray(loss, jnp.float32), table

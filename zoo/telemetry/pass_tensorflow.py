@@ -27,19 +27,18 @@ class Pass:
             with recorded_calls(self.model) as calls:
                 outputs = self.model(x, training=True)
             loss = self.model._compute_loss(x=x, y=y, y_pred=outputs, training=True)
-            scaled = self.model.optimizer.scale_loss(loss)
+            scaled = loss * measures.SCALE
         graph = getattr(loss, "graph", None)
         found = sites(self.model, measures.usable(calls, lambda t: getattr(t, "graph", None) is graph))
         targets = [call.outputs[0] for site in found for call in site.calls]
         gradients = tape.gradient(scaled, [*targets, *self.model.trainable_variables], unconnected_gradients="zero")
         gradients = [tf.convert_to_tensor(g) for g in gradients]
-        scale = tf.cast(scaled / loss, tf.float32) if scaled is not loss else 1.0
         table = measures.table(
             found,
             [([c.outputs[0] for c in site.calls], [c.outputs[0] for c in site.after]) for site in found],
             gradients[: len(targets)],
             gradients[len(targets) :],
-            scale,
+            measures.SCALE,
             tf.shape(keras.tree.flatten(x)[0])[0],
         )
         for variable, value in zip(state, before, strict=True):

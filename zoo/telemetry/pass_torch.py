@@ -26,7 +26,7 @@ class Pass:
             with _same_dropout(), recorded_calls(model) as calls:
                 outputs = model(x, training=True)
             loss = model._compute_loss(x=x, y=y, y_pred=outputs, training=True)
-            scaled = model.optimizer.scale_loss(loss)
+            scaled = loss * measures.SCALE
             found = sites(model, measures.usable(calls, lambda t: True))
             targets = [call.outputs[0] for site in found for call in site.calls]
             gradients = _gradients(scaled, [*targets, *(v.value for v in model.trainable_variables)])
@@ -41,7 +41,7 @@ class Pass:
                 [([c.outputs[0] for c in site.calls], [c.outputs[0] for c in site.after]) for site in found],
                 gradients[: len(targets)],
                 gradients[len(targets) :],
-                (scaled / loss).float() if scaled is not loss else 1.0,
+                measures.SCALE,
                 len(keras.tree.flatten(x)[0]),
             )
         return loss.item(), table.cpu().numpy(), measures.legend(found)
