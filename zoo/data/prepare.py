@@ -117,8 +117,8 @@ class Dataset:
         """
         if not 0 <= step < self.steps:
             raise IndexError(f"step {step}: an epoch has {self.steps}, from 0.")
-        order, _ = streams.plan(self.seed, epoch, self.train_size, self.batch_size)
-        return order.numpy()[step * self.batch_size : (step + 1) * self.batch_size]
+        order = streams.order(self.seed, epoch, self.train_size, self.batch_size)
+        return order[step * self.batch_size : (step + 1) * self.batch_size]
 
     def test_arguments(self) -> dict:
         """Return what `model.evaluate` takes to test: `model.evaluate(**data.test_arguments())`."""

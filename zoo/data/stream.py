@@ -1,16 +1,21 @@
 """Streams: of training batches, whose order anyone can work out again, and of image files larger than memory.
 
-TensorFlow is imported inside the functions, so that `import zoo.data` stays light.
+TensorFlow is imported inside the functions, so that `import zoo.data` stays light. It reads and orders the data for
+models of the other backends too.
 """
 
 import contextlib
+import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from zoo.data.check import Part
 from zoo.errors import UserError
+from zoo.startup import quiet
 
 PAD = 4
 
@@ -89,6 +94,23 @@ def reading(files: Sequence[str]):
         raise UserError(f"{len(bad)} of {len(files)} image files cannot be read, replace or delete: {named}") from error
 
 
+def _tensorflow():
+    """Import TensorFlow without its notes, and keep it off the accelerator that another backend's model needs."""
+    with quiet():
+        import tensorflow as tf
+
+        if not _on_tensorflow():
+            with contextlib.suppress(RuntimeError):  # it has begun to use it already
+                tf.config.set_visible_devices([], "GPU")
+    return tf
+
+
+def _on_tensorflow() -> bool:
+    import keras
+
+    return keras.backend.backend() == "tensorflow"
+
+
 def stream(x: np.ndarray, y: np.ndarray, batch_size: int, **files):
     """Return a `tf.data.Dataset` of batches in the order of the data: ((batch, ...) float32, y), the last one smaller.
 
@@ -96,8 +118,7 @@ def stream(x: np.ndarray, y: np.ndarray, batch_size: int, **files):
         x, y, files: see `_loader`.
         batch_size: samples a batch.
     """
-    import tensorflow as tf
-
+    tf = _tensorflow()
     load = _loader(x, y, **files)
     return tf.data.Dataset.range(len(x)).batch(batch_size).map(load, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
@@ -115,6 +136,9 @@ def training_stream(
 ):
     """Return a `tf.data.Dataset` of the batches of `epoch` and the epochs after it, each in an order of its own.
 
+    Or a generator of NumPy batches, of arrays alone where Keras runs on another backend: there a small step waits for
+    `tf.data` three times as long as it takes.
+
     Order and augmentation of an epoch follow from `seed` and its number alone (see `plan`), so they are the same
     whichever epoch a training starts with. Indices are shuffled, not samples: that spans the whole part and costs a few
     bytes a sample.
@@ -127,8 +151,9 @@ def training_stream(
         endless: whether one iteration goes through all the epochs. Else each iteration that is begun is the next epoch.
         augment: random crop and flip, see `crop_flip`.
     """
-    import tensorflow as tf
-
+    tf = _tensorflow()
+    if not (files or augment or _on_tensorflow()):
+        return _numpy_batches(x, y, batch_size, seed, epoch)
     size, whole = len(x), len(x) // batch_size
     load = _loader(x, y, **files)
 
@@ -160,6 +185,29 @@ def training_stream(
     return dataset.with_options(options)
 
 
+def _numpy_batches(x: np.ndarray, y: np.ndarray, batch_size: int, seed: int, epoch: int) -> Iterator[Part]:
+    for number in itertools.count(epoch):
+        rows = order(seed, number, len(x), batch_size)
+        for start in range(0, len(x), batch_size):
+            batch = rows[start : start + batch_size]
+            yield x[batch], y[batch]
+
+
+def order(seed: int, epoch: int, size: int, batch_size: int) -> np.ndarray:
+    """Return the order in which epoch `epoch` sees the samples: (size,) int64 indices, one batch after the other."""
+    import tensorflow as tf
+
+    return _traced_order(size, batch_size)(tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)).numpy()
+
+
+@functools.cache
+def _traced_order(size: int, batch_size: int):
+    """`plan` takes ten times as long where it is run operation by operation."""
+    import tensorflow as tf
+
+    return tf.function(lambda seed, epoch: plan(seed, epoch, size, batch_size)[0], autograph=False)
+
+
 def plan(seed: int, epoch: int, size: int, batch_size: int):
     """Return the order of an epoch and a seed for the augmentation of each of its batches.
 
@@ -173,7 +221,7 @@ def plan(seed: int, epoch: int, size: int, batch_size: int):
 
     batches = math.ceil(size / batch_size)
     with tf.device("CPU:0"):  # where the input pipeline runs: the order is the same whoever asks
-        key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
         draws = tf.random.stateless_uniform((size + 2 * batches,), key, None, None, tf.int32, alg="philox")
         order = tf.math.top_k(draws[:size], size).indices  # `argsort` is the same with ten times the operations
         return tf.cast(order, tf.int64), tf.reshape(draws[size:], (batches, 2))
