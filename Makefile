@@ -25,6 +25,7 @@ lint: .venv/ready
 # MLflow's pages over the recorded runs, for this machine alone.
 ui: .venv/ready
 	mkdir -p mlruns
+	$(BIN)/python -m zoo.tracking resend --quiet
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
 
 dist: .venv/ready
@@ -48,5 +49,5 @@ clean:
 		{ echo "gradient-zoo needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,joblib]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

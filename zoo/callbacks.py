@@ -31,9 +31,9 @@ class RecordEpochs(keras.callbacks.Callback):
         metrics = dict(logs or {})
         if self.norms is not None:
             history = self.norms.history
-            rows = history.epoch(-1)
-            means = history.norms[rows].mean(axis=0, dtype=np.float64)
-            metrics["gradient_norm"] = history.global_norm[rows].mean(dtype=np.float64)
+            last = history.rows(history.epoch(-1))
+            means = last.norms.mean(axis=0, dtype=np.float64)
+            metrics["gradient_norm"] = last.global_norm.mean(dtype=np.float64)
             metrics |= {
                 f"gradient_norm/{name}": value for name, value in zip(numbered(history.layers), means, strict=True)
             }

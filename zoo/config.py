@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from zoo.errors import UserError
@@ -56,11 +57,22 @@ class Config:
     deterministic: bool = False
     preflight: bool = False
     pictures: bool = True
+    resume: Any = True
     verbose: int = 1
     steps: int | None = None  # of the whole run; filled in when the data is there, for the schedules
 
 
+@dataclasses.dataclass
+class JoblibLauncher:
+    """As many runs at once as there are cores, in worker processes that import TensorFlow once."""
+
+    _target_: str = "hydra_plugins.gradient_zoo.joblib_launcher.JoblibLauncher"
+    n_jobs: int = -1  # how many at once; -1: as many as cores
+
+
 ConfigStore.instance().store(name="schema", node=Config, provider="zoo")
+Plugins.instance()  # a launcher of this name that is installed is registered now, so that ours comes after it
+ConfigStore.instance().store(group="hydra/launcher", name="joblib", node=JoblibLauncher, provider="zoo")
 OmegaConf.register_new_resolver("home", lambda: str(home()), replace=True)
 OmegaConf.register_new_resolver("sqrt", math.sqrt, replace=True)
 
@@ -114,6 +126,9 @@ def check(cfg: DictConfig) -> None:
             _check_number(key, value, *bounds)
     if cfg.precision not in PRECISIONS:
         raise UserError(f"precision={cfg.precision}: choose one of {', '.join(PRECISIONS)}.")
+    resume = cfg.resume if isinstance(cfg.resume, bool) else OmegaConf.select(cfg, "resume.any_code")
+    if not isinstance(resume, bool):
+        raise UserError(f"resume={cfg.resume}: it must be true or false; so must resume.any_code.")
     fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
     if folds and fold >= folds:
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")

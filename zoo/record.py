@@ -1,13 +1,20 @@
 """What is kept of a run: its folder, and its run in the tracking store."""
 
 import json
+import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.config import CONF, home
-from zoo.errors import explain
+from zoo.errors import UserError, explain
+from zoo.sweepfolder import SweepFolder
+from zoo.tracking.journal import STATE, Lock
+
+PATIENCE = 60.0  # seconds that a process which was told to end may take to let go of a run's folder
 
 
 class Record:
@@ -15,32 +22,86 @@ class Record:
 
     Nothing is written before `begin`: a mistake in data or model leaves no half-written run, but a job of a sweep that
     fails is recorded all the same.
+
+    Args:
+        cfg: of the run.
+        folder: of the run.
+        sweep: the folder of the sweep that it belongs to; `None` for a run of its own.
+        overrides: what the command line set.
+        choices: which file of each group was chosen.
     """
 
-    def __init__(self, cfg: DictConfig, folder: Path, sweep: str | None, overrides: list[str], choices: dict):
+    def __init__(self, cfg: DictConfig, folder: Path, sweep: Path | None, overrides: list[str], choices: dict):
         self.cfg, self.folder, self.sweep, self.overrides = cfg, folder, sweep, overrides
         self.choices = choices
-        hidden = ("model=", "data=", "hydra", "tracking", "verbose")
+        hidden = ("model=", "data=", "hydra", "tracking", "verbose", "resume")
         self.name = " ".join(
             [f"{choices['model']} on {choices['data']}", *(o for o in overrides if not o.startswith(hidden))]
         )
         self.run = None
         self.began = False
+        self.lock = None
+
+    @property
+    def state(self) -> Path:
+        """The folder for what a run needs until it is finished."""
+        return self.folder / STATE
+
+    def finished(self) -> dict | None:
+        """Return the summary if this run of a sweep was finished before; else make sure that nobody else works on it.
+
+        Raises:
+            UserError: if another process does.
+        """
+        if self.sweep is None:
+            return None
+        self.lock = Lock(self.folder)
+        if not self.lock.acquire(PATIENCE):
+            raise UserError(f"{self.folder} is in use by another process; wait for it, or start with resume=false.")
+        try:
+            summary = json.loads((self.folder / "summary.json").read_text())
+        except FileNotFoundError:
+            return None
+        if summary["status"] != "FINISHED":
+            return None
+        self.lock.release()
+        return summary
 
     def begin(self, parameters: int | None = None) -> None:
-        """Write the config and open the run in the store."""
-        if self.cfg.tracking.enabled:
-            from zoo.tracking import Store, flatten, origin
+        """Write the config and open the run in the store, or the one that was cut off."""
+        if self.cfg.tracking.enabled and self.sweep is None:
+            # A sweep has asked already, and goes on without a store that is lost since.
+            from zoo.tracking.store import connected, resolved_uri
 
-            store = Store(home(), self.cfg.tracking.experiment, self.cfg.tracking.uri)
+            connected(home(), self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri))
+        self.state.mkdir(parents=True, exist_ok=True)
+        if self.lock is None:
+            self.lock = Lock(self.folder)
+            self.lock.acquire()
+        if self.cfg.tracking.enabled:
+            self._open(parameters)
         self.began = True
-        self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.cfg, self.folder / "config.yaml", resolve=True)
-        if not self.cfg.tracking.enabled:
-            return
+
+    def _open(self, parameters: int | None) -> None:
+        from zoo.tracking import Run, flatten
+        from zoo.tracking.store import resolved_uri
+
+        experiment, uri = self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri)
+        # In a sweep the last lines tell.
+        tell = _tell if self.sweep is None else _ignore
+        self.run = Run.resume(self.folder, home(), tell)
+        if self.run is None:
+            self.run = self._new_run(experiment, uri, tell)
+        config = OmegaConf.to_container(self.cfg, resolve=True)
+        self.run.log_params(flatten(config) | ({"parameters": parameters} if parameters is not None else {}))
+
+    def _new_run(self, experiment: str, uri: str, tell: Callable[[str], None]):
+        from zoo.tracking import Run, origin
+
         tags = {
             "kind": "run",
-            "sweep": self.sweep,
+            "sweep": self.sweep and self.sweep.name,
             "experiment": self.choices.get("experiment"),
             "remedy": self.choices.get("remedy"),
             "model": self.choices.get("model"),
@@ -49,10 +110,10 @@ class Record:
             "overrides": " ".join(self.overrides),
             **origin(Path(CONF)),
         }
-        parent = store.parent_of(self.sweep) if self.sweep else None
-        self.run = store.start(self.name[:250], tags, parent)
-        config = OmegaConf.to_container(self.cfg, resolve=True)
-        self.run.log_params(flatten(config) | ({"parameters": parameters} if parameters is not None else {}))
+        parent = SweepFolder(self.sweep).run_id if self.sweep else None
+        return Run.begin(
+            self.folder, home(), experiment=experiment, uri=uri, name=self.name, tags=tags, parent=parent, tell=tell
+        )
 
     def profiles(self, **profiles) -> None:
         """Record (layers,) profiles with step = depth: MLflow lays those of several runs over each other."""
@@ -70,7 +131,6 @@ class Record:
         """Write the summary and close the run."""
         verdict = summary["verdict"]
         if self.run is not None:
-            summary["run_id"] = self.run.run_id
             if summary["stopped"]:
                 self.run.set_tags({"stopped": "hopeless"})
             self.run.log_metrics(
@@ -107,13 +167,25 @@ class Record:
             self.drop()
             return
         summary = {"name": self.name, **summary, "status": status, "overrides": self.overrides}
+        if status == "FINISHED" and self.cfg.pictures:
+            self._write(summary)  # the pictures are drawn from it
+            self._draw()
+        sent = True
         if self.run is not None:
             summary["run_id"] = self.run.run_id
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, default=str) + "\n")
-        if status == "FINISHED" and self.cfg.pictures:
-            self._draw()
+        self._write(summary)
         if self.run is not None:
-            self.run.finish(self.folder, status)
+            self.run.log_files(sorted(path.name for path in self.folder.iterdir() if path.is_file()))
+            sent = self.run.end(status)
+        if sent and status != "KILLED":  # that one may go on from its state
+            shutil.rmtree(self.state, ignore_errors=True)
+        if self.lock is not None:
+            self.lock.release()
+
+    def _write(self, summary: dict) -> None:
+        new = self.state.parent / "summary.new"
+        new.write_text(json.dumps(summary, indent=1, default=str) + "\n")
+        os.replace(new, self.folder / "summary.json")
 
     def _draw(self) -> None:
         from zoo.plots import draw_run
@@ -125,5 +197,37 @@ class Record:
 
     def drop(self) -> None:
         """Leave nothing of a run that was not begun."""
+        shutil.rmtree(self.state, ignore_errors=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _ignore(sentence: str) -> None:
+    pass
+
+
+def abandon(folder: Path, overrides: list[str], reason: str) -> None:
+    """Record as FAILED a run whose own process could not: it was killed."""
+    from zoo.tracking import Run
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = Lock(folder)
+    if not lock.acquire(PATIENCE):
+        return
+    summary = {"name": " ".join(overrides), "status": "FAILED", "reason": reason, "overrides": overrides}
+    run = Run.resume(folder, home(), _ignore)
+    if run is not None:
+        summary["run_id"] = run.run_id
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    sent = True
+    if run is not None:
+        run.set_tags({"reason": reason})
+        run.log_files(sorted(path.name for path in folder.iterdir() if path.is_file()))
+        sent = run.end("FAILED")
+    if sent:
+        shutil.rmtree(folder / STATE, ignore_errors=True)
+    lock.release()

@@ -136,16 +136,20 @@ def blocks(length: float) -> str:
     return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
 
 
-def progress_line(done: int, total: int, summary: dict, keys: list[str], seconds: float) -> str:
-    """Return `3/24 what differs  verdict  metric  seconds  ETA`."""
-    chosen = overridden(summary)
-    name = " ".join(f"{key}={chosen[key]}" for key in keys if key in chosen) or summary["name"]
-    eta = f"ETA {duration(seconds / done * (total - done))}"
+def progress_line(done: int, total: int, summary: dict, keys: list[str], left: float) -> str:
+    """Return `3/24 what differs  verdict  metric  seconds  ETA`, of which `left` seconds is the last."""
+    name, eta = differing(summary, keys), f"ETA {duration(left)}"
     if summary["status"] != "FINISHED":
         return f"{done}/{total}  {name}  {summary['status']}: {summary.get('reason')}  {eta}"
     key, value = chosen_metric(summary)
     verdict = summary["verdict"]["name"] if summary["verdict"] else "-"
     return f"{done}/{total}  {name}  {verdict}  {key} {value:.4g}  {duration(summary['seconds'])}  {eta}"
+
+
+def differing(summary: dict, keys: list[str]) -> str:
+    """Return what makes a run another one than the rest of its sweep: `model.depth=5 activation=relu`."""
+    chosen = overridden(summary)
+    return " ".join(f"{key}={chosen[key]}" for key in keys if key in chosen) or summary["name"]
 
 
 def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:

@@ -14,13 +14,14 @@ from omegaconf import DictConfig
 from zoo import make, report
 from zoo.config import CHECKOUT, home
 from zoo.record import Record
+from zoo.runfolder import read_columns
 from zoo.startup import start
 
 PROBE_SAMPLES = 64
 
 
 def run(cfg: DictConfig) -> float:
-    """Do everything that one composed config asks for.
+    """Do everything that one composed config asks for; of a sweep, what is left to do of it.
 
     Returns:
         The validation loss after the last epoch; NaN for a job of a sweep that failed (its reason is recorded).
@@ -28,8 +29,10 @@ def run(cfg: DictConfig) -> float:
     sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    sweep = Path(job.sweep.dir).name if job.mode == RunMode.MULTIRUN else None
+    sweep = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else None
     record = Record(cfg, folder, sweep, list(job.overrides.task), dict(job.runtime.choices))
+    if finished := record.finished():
+        return finished["metrics"].get("val_loss", math.nan)
     try:
         return _run(cfg, folder, record)
     except Exception as error:
@@ -47,6 +50,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     import keras
 
     from zoo.callbacks import LearningRate, RecordEpochs, StopWhenHopeless
+    from zoo.checkpoint import Checkpoint
     from zoo.crash import save_telemetry
     from zoo.losses import constant_loss
     from zoo.telemetry.gradients import GradientNorms
@@ -64,6 +68,8 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
     norms, probes, stop = (_only(callbacks, kind) for kind in (GradientNorms, Probes, StopWhenHopeless))
     alone = record.sweep is None
+    checkpoint = Checkpoint(record.state / "checkpoint.npz", [c for c in callbacks if c not in (norms, probes)], probes)
+    epoch, over = (0, False) if alone or cfg.preflight else checkpoint.restore(model)
     if probes:
         probes.start(model)
         foretold = diagnose(probes=probes.results, baseline=baseline)
@@ -76,19 +82,26 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
         return probes.results[0].loss if probes else math.nan
 
     record.begin(parameters=parameters)
-    callbacks += [LearningRate(), keras.callbacks.CSVLogger(folder / "history.csv")]
+    if norms:
+        norms.path = record.state / "gradients.f32"
+        if epoch:
+            norms.resume(epoch)
+    _keep_epochs(folder / "history.csv", epoch)
+    callbacks += [LearningRate(), keras.callbacks.CSVLogger(folder / "history.csv", append=epoch > 0)]
     if record.run is not None:
         callbacks.append(RecordEpochs(record.run, norms))
+    if not alone:
+        callbacks.append(checkpoint)
     # In a sweep the line that ends each job tells enough; verbose=2 asks for more.
     verbose = cfg.verbose if alone or cfg.verbose == 2 else 0
     try:
         with data.reading():
-            history = model.fit(
-                **data.fit_arguments(steps_per_execution=cfg.steps_per_execution),
-                epochs=cfg.epochs,
+            model.fit(
+                **data.fit_arguments(epoch=epoch, steps_per_execution=cfg.steps_per_execution),
+                epochs=epoch if over else cfg.epochs,
                 verbose=verbose,
                 callbacks=callbacks,
-            ).history
+            )
             tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
     except BaseException:
         with contextlib.suppress(Exception):  # the first error is the one to tell
@@ -96,13 +109,14 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
         raise
     flight = save_telemetry(folder, norms, probes, data, model)
 
+    history = read_columns(folder / "history.csv")
     verdict = None
     if norms:
         verdict = diagnose(norms.history, probes.results if probes else [], history["loss"], baseline)
     summary = {
         "verdict": verdict and vars(verdict),
         "flight": flight,
-        "metrics": {name: values[-1] for name, values in history.items()}
+        "metrics": {name: float(values[-1]) for name, values in history.items() if name != "epoch"}
         | {f"test_{name}": value for name, value in tested.items()},
         "seconds": time.perf_counter() - began,
         "epochs": len(history["loss"]),
@@ -119,7 +133,14 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     record.finish(summary)
     if cfg.verbose and alone:
         print(report.run_block(record.name, summary, norms and norms.history, folder, viewer(cfg)))
-    return history["val_loss"][-1]
+    return summary["metrics"].get("val_loss", math.nan)
+
+
+def _keep_epochs(path: Path, epochs: int) -> None:
+    """Leave the rows of the first epochs in `history.csv`: a cut may have come between a row and its checkpoint."""
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(lines[: epochs + 1] if epochs else []))
 
 
 def _only(callbacks: list, kind: type):

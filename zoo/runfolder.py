@@ -88,7 +88,7 @@ def read_run(folder: str | Path) -> Run:
         summary=found("summary.json", lambda path: json.loads(path.read_text()), {}),
         history=found("gradients.npz", GradientHistory.load, None),
         probes=found("probes.npz", _read_arrays, None),
-        epochs=found("history.csv", _read_columns, {}),
+        epochs=found("history.csv", read_columns, {}),
     )
 
 
@@ -97,7 +97,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def _read_columns(path: Path) -> dict[str, np.ndarray]:
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """Return the columns of a `history.csv`, (epochs,) each; none where no epoch has ended."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: np.array([_number(row[name]) for row in rows]) for name in (rows[0] if rows else ())}

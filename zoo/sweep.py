@@ -1,12 +1,13 @@
 """The Hydra callback: checks configs first, prepares the store once, tells how far a sweep is, compares at the end.
 
 A sweep's runs may be made in other processes or on other machines; what this callback knows of them it reads from their
-run folders.
+run folders. The same command again finds its folder again: runs that are FINISHED stay, those cut off go on.
 """
 
+import atexit
 import contextlib
+import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,22 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo import report
 from zoo.config import check, home
-from zoo.errors import tell
+from zoo.errors import UserError, tell
+from zoo.progress import Progress
+from zoo.sweepfolder import SweepFolder, code_of, find, identity_of
+from zoo.tracking.journal import STATE, Lock
+
+GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 class Sweep(Callback):
     """Lays a frame around the jobs of one `-m` command."""
 
     def __init__(self):
-        self.began = time.perf_counter()
-        self.total = 0
         self.record = None
+
+    def __reduce__(self):
+        return Sweep, ()  # a launcher may send it to the processes of the jobs, where it has nothing to do
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a config with a mistake before a run folder is made."""
@@ -37,61 +44,132 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
         with _leaving():
-            jobs = expand(config)
-            for overrides in jobs:
-                check(_compose(config, overrides))
-            self.total, self.varying = len(jobs), report.varying(jobs)
-            self.folder = Path(config.hydra.sweep.dir)
-            self.name = self.folder.name
+            check(config)
+            grid = config.hydra.sweeper._target_ == GRID
+            self.jobs = expand(config) if grid else []
+            composed = [_compose(config, overrides) for overrides in self.jobs]
+            for job in composed:
+                check(job)
+            self.total = len(self.jobs) if grid else config.hydra.sweeper.n_trials
+            self.varying = report.varying(self.jobs) if grid else list(config.hydra.sweeper.params or {})
             self.overrides = list(config.hydra.overrides.task)
-            self._open(config)
+            identity, code = (identity_of(composed), code_of(composed)) if grid else (None, None)
+            self._settle(config, identity, code)
+            self._open(config, identity, code)
+        done = self._clear()
         if config.verbose:
-            print(f"sweep {self.name}: {self.total} runs", flush=True)
+            before = f", {done} of them finished before" if done else ""
+            print(f"sweep {self.name}: {self.total} runs{before}", flush=True)
+        self.progress = Progress(self.folder, self.total, self.varying, done, shown=bool(config.verbose))
+        self.progress.start()
+        atexit.register(self._interrupted)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended in order
 
-    def _open(self, config: DictConfig) -> None:
-        if not config.tracking.enabled:
-            return
-        from zoo.tracking import Store
+    def _settle(self, config: DictConfig, identity: str | None, code: str | None) -> None:
+        """Find the folder: a new one, or the one that the same sweep left."""
+        self.folder = Path(config.hydra.sweep.dir)
+        chosen = any("hydra.sweep.dir" in word for word in config.hydra.overrides.hydra)
+        resume = config.resume
+        any_code = isinstance(resume, DictConfig) and resume.any_code
+        known = None
+        if resume and identity and not chosen:
+            known = find(self.folder.parent, identity, None if any_code else code)
+        if known is not None:
+            self.folder = known
+            with open_dict(config):
+                config.hydra.sweep.dir = str(known)
+            # Each job's config is composed anew, from these.
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{known}'")
+        elif chosen and (content := SweepFolder(self.folder).read()):
+            same = content.get("identity") == identity and (any_code or content.get("code") == code)
+            if not (resume and same and identity):
+                raise UserError(
+                    f"hydra.sweep.dir={self.folder}: another sweep lies there (or one of other code: resume.any_code="
+                    "true takes it); give another folder, or delete it."
+                )
+        self.name = self.folder.name
+        self.lock = Lock(self.folder)
+        if not self.lock.acquire():
+            raise UserError(
+                f"this very sweep is running already, in {self.folder}; wait for it, or start another one with "
+                "resume=false."
+            )
 
-        store = Store(home(), config.tracking.experiment, config.tracking.uri)
-        tags = {"kind": "sweep", "sweep": self.name, "folder": self.folder, "overrides": " ".join(self.overrides)}
-        self.record = store.start(" ".join(self.overrides)[:250] or self.name, tags)
+    def _open(self, config: DictConfig, identity: str | None, code: str | None) -> None:
+        content = {"overrides": self.overrides, "total": self.total, "identity": identity, "code": code}
+        if config.tracking.enabled:
+            from zoo.tracking import Run, resend
+            from zoo.tracking.store import connected, resolved_uri
 
-    def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
-        """Say how far the sweep is."""
-        if not self.total or not config.verbose:
-            return
-        folder = Path(config.hydra.runtime.output_dir)
-        done = config.hydra.job.num + 1
-        seconds = time.perf_counter() - self.began
-        print(report.progress_line(done, self.total, report.read_summary(folder), self.varying, seconds), flush=True)
+            experiment, uri = config.tracking.experiment, resolved_uri(home(), config.tracking.uri)
+            connected(home(), experiment, uri)
+            with contextlib.suppress(Exception):  # another store, which is not there today, may wait
+                resend(home())
+            tags = {"kind": "sweep", "sweep": self.name, "folder": self.folder, "overrides": " ".join(self.overrides)}
+            self.record = Run.resume(self.folder, home()) or Run.begin(
+                self.folder,
+                home(),
+                experiment=experiment,
+                uri=uri,
+                name=" ".join(self.overrides) or self.name,
+                tags=tags,
+            )
+            content |= {"run_id": self.record.run_id, "experiment_id": connected(home(), experiment, uri).experiment_id}
+        SweepFolder(self.folder).write(**content)
+
+    def _clear(self) -> int:
+        """Forget what runs said that shall be tried again; return how many need not be."""
+        done = 0
+        for summary in SweepFolder(self.folder).summaries():
+            if summary["status"] == "FINISHED":
+                done += 1
+            else:
+                (Path(summary["folder"]) / "summary.json").unlink(missing_ok=True)
+        return done
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the comparison, close the sweep's run, and exit with 1 if a job failed."""
-        runs = read_summaries(self.folder)
+        atexit.unregister(self._interrupted)
+        self.progress.stop()
+        runs = SweepFolder(self.folder).summaries()
         failed = [r for r in runs if r["status"] != "FINISHED"]
-        missing = self.total - len(runs)
-        if config.verbose or failed:
+        missing = 0 if config.preflight else self.total - len(runs)
+        written = self._compare(config, runs) if config.pictures else []
+        if self.record is not None:
+            self._close(runs, written, failed=len(failed) + missing)
+        self.lock.release()
+        if (config.verbose or failed) and runs:
             print(report.sweep_table(runs, f"sweep {self.name}", self.varying))
         for r in failed:
             print(f"{r['status']} {r['name']}: {r.get('reason', 'no reason was recorded')}", file=sys.stderr)
         if missing:
             print(f"{missing} of {self.total} runs left no record", file=sys.stderr)
-        written = self._compare(config, runs) if config.pictures else []
         if config.verbose and written:
             print(f"compare   {written[0]}")
-        if self.record is not None:
-            self._close(runs, written, failed=len(failed) + missing)
+        if unsent := [r for r in runs if (Path(r["folder"]) / STATE / "journal.jsonl").is_file()]:
+            print(
+                f"{len(unsent)} runs are not in the tracking store as they are here; send them with "
+                "`python -m zoo.tracking resend`",
+                file=sys.stderr,
+            )
         if failed or missing:
             raise SystemExit(1)
+
+    def _interrupted(self) -> None:
+        """Say how things stand if the command ends before the sweep does."""
+        self.progress.stop()
+        done = sum(r["status"] == "FINISHED" for r in SweepFolder(self.folder).summaries())
+        if self.record is not None:
+            self.record.end("KILLED")
+        self.lock.release()
+        print(f"{done} of {self.total} runs are finished; the same command goes on from here", file=sys.stderr)
 
     def _compare(self, config: DictConfig, runs: list[dict]) -> list[Path]:
         from zoo.comparison import write_comparison
 
-        finished = [r for r in runs if r["status"] == "FINISHED"]
-        if not finished:
+        if not any(r["status"] == "FINISHED" for r in runs):
             return []
-        experiment = self.record.store.experiment_id if self.record else None
+        experiment = SweepFolder(self.folder).read().get("experiment_id")
         return write_comparison(runs, self.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)
 
     def _close(self, runs: list[dict], written: list[Path], failed: int) -> None:
@@ -106,8 +184,7 @@ class Sweep(Callback):
             best = finished[0]["name"]
             note = f"{len(runs)} runs: {counts}. Best: {best}, {name} {value:.4g}."
             self.record.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
-        for path in written:
-            self.record.client.log_artifact(self.record.run_id, str(path))
+        self.record.log_files([path.name for path in written])
         self.record.end("FAILED" if failed else "FINISHED")
 
 
@@ -136,9 +213,3 @@ def _compose(config: DictConfig, overrides: list[str]) -> DictConfig:
     with open_dict(job):
         del job["hydra"]
     return job
-
-
-def read_summaries(folder: Path) -> list[dict]:
-    """Return the summaries of all runs of a sweep, in the order of their numbers."""
-    jobs = [p for p in folder.iterdir() if p.is_dir() and p.name.isdigit()] if folder.is_dir() else []
-    return [report.read_summary(p) for p in sorted(jobs, key=lambda p: int(p.name))]

@@ -118,10 +118,7 @@ def _grown(history: GradientHistory, rise: int, row: int) -> str | None:
 def last_steps(history: GradientHistory, step: int) -> GradientHistory:
     """Return what was recorded of `step` and of the 200 steps before it."""
     row = int(np.searchsorted(history.steps, step))
-    rows = slice(max(0, row - BEFORE), row + 1)
-    per_step = ("steps", "variable_norms", "losses", "clip_norms", "weight_norms", "update_norms")
-    cut = {name: getattr(history, name)[rows] for name in per_step if getattr(history, name) is not None}
-    return dataclasses.replace(history, **cut, epoch_ends=np.zeros(0, np.int64))
+    return history.rows(slice(max(0, row - BEFORE), row + 1))
 
 
 def stand_out(values: np.ndarray, indices: np.ndarray) -> dict[int, float]:

@@ -6,12 +6,17 @@ row a step goes to a ring buffer, which is read back once a window or epoch. The
 """
 
 import contextlib
+import functools
+import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from zoo.telemetry.history import GradientHistory
+from zoo.telemetry.history import GradientHistory, header_path
+from zoo.telemetry.rows import Rows
 
 WINDOW = 1024
 
@@ -26,6 +31,9 @@ class GradientNorms(keras.callbacks.Callback):
     Args:
         updates: also record the norm of each variable and of its change in the step (`history.update_ratios`);
             costs a copy of the weights a step.
+        path: file that the rows are written to as training goes on, never more than 1,024 steps late, for
+            `GradientHistory.recover` should the process be killed; beside it a JSON file says what they are. `None`
+            for memory, and beyond 16 MB a temporary file.
 
     Example:
         norms = GradientNorms()
@@ -40,9 +48,11 @@ class GradientNorms(keras.callbacks.Callback):
             apply; `tf.distribute`; on JAX a step that flax.nnx compiles, or that updates within `jax.lax.cond`.
     """
 
-    def __init__(self, *, updates: bool = False):
+    def __init__(self, *, updates: bool = False, path: str | Path | None = None):
         super().__init__()
-        self.updates = updates
+        self.updates, self.path = updates, path and Path(path)
+        self._epoch_ends: list[int] = []
+        self._header = None
         self._ring = None
         self._watched = None
         self._plain = self._tracked = None
@@ -56,6 +66,15 @@ class GradientNorms(keras.callbacks.Callback):
             raise RuntimeError("GradientNorms has no history yet: give it to model.fit(callbacks=[...]) first.")
         self._read()
         return self._ring.history(np.array(self._epoch_ends, np.int64))
+
+    def resume(self, epochs: int) -> None:
+        """Go on after the first `epochs` epochs that `path` holds, of a training that was cut off.
+
+        Raises:
+            FileNotFoundError: if `path` holds none.
+        """
+        header = json.loads(header_path(self.path).read_text())
+        self._epoch_ends = header["epoch_ends"][:epochs]
 
     @contextlib.contextmanager
     def watch(self, model: keras.Model) -> Iterator["GradientNorms"]:
@@ -76,7 +95,8 @@ class GradientNorms(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._read()
-        self._epoch_ends.append(self._ring.rows)
+        self._epoch_ends.append(len(self._ring.kept) if self._ring.kept is not None else 0)
+        self._describe()
         if self._ring.variables and not self._ring.rows:
             raise RuntimeError(
                 "GradientNorms saw no gradient in an epoch: the model's train step does not apply model.optimizer."
@@ -100,8 +120,11 @@ class GradientNorms(keras.callbacks.Callback):
             self._attached = True
             return
         if self._ring is None or not self._ring.fits(model):
-            self._ring = _ring_of_backend()(model, window=WINDOW, updates=self.updates)
-            self._epoch_ends = []
+            if self._ring is not None:
+                self._epoch_ends = []
+            keep = functools.partial(Rows, path=self.path, size=self._epoch_ends[-1] if self._epoch_ends else 0)
+            self._header = None
+            self._ring = _ring_of_backend()(model, window=WINDOW, updates=self.updates, keep=keep)
         self._ring.steps_per_call = model.steps_per_execution
         self._plain = model.train_function
         traced, ring = self._ring.train_function(), self._ring
@@ -138,6 +161,17 @@ class GradientNorms(keras.callbacks.Callback):
 
     def _read(self) -> None:
         self._ring.read()
+        if self._header is None:
+            self._describe()
+
+    def _describe(self) -> None:
+        """Write what the rows are, and where epochs end."""
+        if self.path is None or self._ring.kept is None:
+            return
+        self._header = self._header or self._ring.header()
+        whole = header_path(self.path).with_suffix(".tmp")
+        whole.write_text(json.dumps(self._header | {"epoch_ends": self._epoch_ends}))
+        os.replace(whole, header_path(self.path))
 
 
 def _ring_of_backend() -> type:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,52 @@ class GradientHistory:
         index = range(len(self.epoch_ends))[index]
         return slice(int(self.epoch_ends[index - 1]) if index else 0, int(self.epoch_ends[index]))
 
+    def rows(self, part: slice) -> "GradientHistory":
+        """Return the history of those steps alone, without epochs: `history.rows(history.epoch(-1)).norms`."""
+        names = ("steps", "variable_norms", "losses", "clip_norms", "weight_norms", "update_norms")
+        cut = {name: getattr(self, name)[part] for name in names if getattr(self, name) is not None}
+        return dataclasses.replace(self, **cut, epoch_ends=np.zeros(0, np.int64))
+
+    @classmethod
+    def of_rows(
+        cls, rows: np.ndarray, *, layers: list, variables: list, owners: list, clips: bool, updates: bool, epoch_ends
+    ) -> "GradientHistory":
+        """Make sense of what `GradientNorms` writes.
+
+        Args:
+            rows: (steps, columns) float32: each variable's norm, the loss, two clip norms if `clips`, and, if
+                `updates`, each variable's weight norm and update norm.
+            layers, variables, owners, epoch_ends: as of the history.
+            clips, updates: which columns there are.
+        """
+        n = len(variables)
+        return cls(
+            layers=list(layers),
+            variables=list(variables),
+            owners=np.array(owners, np.int64),
+            steps=np.arange(len(rows), dtype=np.int64),
+            variable_norms=rows[:, :n],
+            losses=rows[:, n],
+            clip_norms=rows[:, n + 1 : n + 3] if clips else None,
+            weight_norms=rows[:, -2 * n : -n] if updates else None,
+            update_norms=rows[:, -n:] if updates else None,
+            epoch_ends=np.array(epoch_ends, np.int64),
+        )
+
+    @classmethod
+    def recover(cls, path: str | Path) -> "GradientHistory":
+        """Read what `GradientNorms(path=...)` has written so far, of a training that goes on or was cut off.
+
+        Raises:
+            FileNotFoundError: if no step was recorded there.
+        """
+        header = json.loads(header_path(path).read_text())
+        columns = len(header["variables"]) * (1 + 2 * header["updates"]) + 1 + 2 * header["clips"]
+        rows = np.fromfile(path, np.float32)
+        rows = rows[: len(rows) // columns * columns].reshape(-1, columns)  # without the row that was being written
+        header["epoch_ends"] = [end for end in header["epoch_ends"] if end <= len(rows)]
+        return cls.of_rows(rows, **header)
+
     def save(self, path: str | Path) -> None:
         """Write everything to a compressed `.npz` without pickles."""
         arrays = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -133,6 +180,11 @@ class GradientHistory:
     def _per_layer(self, values: np.ndarray) -> np.ndarray:
         columns = [_root_sum_square(values[:, self.owners == i]) for i in range(len(self.layers))]
         return np.stack(columns, axis=1) if columns else np.zeros((len(values), 0), np.float32)
+
+
+def header_path(path: str | Path) -> Path:
+    """Where it is written what the rows in `path` are."""
+    return Path(path).with_suffix(".json")
 
 
 def _root_sum_square(norms: np.ndarray) -> np.ndarray:

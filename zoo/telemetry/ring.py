@@ -8,6 +8,7 @@ import numpy as np
 
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.layers import owners
+from zoo.telemetry.rows import Rows
 
 # Squares outside these bounds may have left float32: such rows are computed again, each gradient over its maximum.
 SMALLEST, LARGEST = 1e-30, 1e30
@@ -22,14 +23,14 @@ class Ring:
 
     end_of_data: tuple[type[BaseException], ...] = (StopIteration,)
 
-    def __init__(self, model: keras.Model, *, window: int, updates: bool):
-        self.model, self.optimizer = model, model.optimizer
+    def __init__(self, model: keras.Model, *, window: int, updates: bool, keep: Callable[[int], Rows] = Rows):
+        self.model, self.optimizer, self._keep = model, model.optimizer, keep
         self.window, self.updates = window, updates
         # `LossScaleOptimizer` hands unscaled gradients to the optimizer inside it, where clipping happens.
         self.inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         self.clips = _clips(self.inner)
         self.variables: list[keras.Variable] = []
-        self.chunks: list[np.ndarray] = []
+        self.kept: Rows | None = None
         self.rows = 0
         self.pending = 0
         self.steps_per_call = 1
@@ -46,6 +47,7 @@ class Ring:
         n = len(self.variables)
         self.columns = n + 1 + 2 * self.clips + 2 * n * self.updates
         self._place = {id(v): i for i, v in enumerate(self.variables)}
+        self.kept = self._keep(self.columns)
         self._allocate()
 
     def _allocate(self) -> None:
@@ -93,7 +95,7 @@ class Ring:
         if new > self.window:
             raise RuntimeError(f"GradientNorms lost {new - self.window} steps: more than {self.window} in one call.")
         if new:
-            self.chunks.append(self._rows(np.arange(self.rows, count) % self.window))
+            self.kept.append(self._rows(np.arange(self.rows, count) % self.window))
             # A train step of one's own may apply the optimizer more than once.
             calls = max(1, self.pending // self.steps_per_call)
             self.steps_per_call = max(self.steps_per_call, -(-new // calls))
@@ -102,21 +104,17 @@ class Ring:
     def history(self, epoch_ends: np.ndarray) -> GradientHistory:
         """Everything read so far."""
         self.start()
-        if len(self.chunks) != 1:
-            self.chunks = [np.concatenate(self.chunks) if self.chunks else np.zeros((0, self.columns), np.float32)]
-        rows, n = self.chunks[0], len(self.variables)
-        return GradientHistory(
-            layers=self.layers,
-            variables=[v.path for v in self.variables],
-            owners=self.owners,
-            steps=np.arange(len(rows), dtype=np.int64),
-            variable_norms=rows[:, :n],
-            losses=rows[:, n],
-            clip_norms=rows[:, n + 1 : n + 3] if self.clips else None,
-            weight_norms=rows[:, -2 * n : -n] if self.updates else None,
-            update_norms=rows[:, -n:] if self.updates else None,
-            epoch_ends=epoch_ends,
-        )
+        return GradientHistory.of_rows(self.kept.array(), **self.header(), epoch_ends=epoch_ends)
+
+    def header(self) -> dict:
+        """Return what the columns are: the arguments of `GradientHistory.of_rows`, of JSON's types."""
+        return {
+            "layers": self.layers,
+            "variables": [v.path for v in self.variables],
+            "owners": self.owners.tolist(),
+            "clips": self.clips,
+            "updates": self.updates,
+        }
 
 
 @contextlib.contextmanager

@@ -1,16 +1,15 @@
-"""MLflow: where runs are recorded, and what of a run is. Knows plain data, not Keras and not Hydra."""
+"""The tracking store: MLflow's database or server, and what it is told of a run."""
 
 import contextlib
+import functools
 import importlib.metadata
 import os
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zoo.errors import UserError
 
-PATIENCE = 1.0  # seconds that a metric may wait to be sent
 PACKAGES = ("tensorflow", "keras", "hydra-core", "omegaconf", "mlflow", "numpy")
 
 
@@ -30,12 +29,13 @@ class Store:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded_uri(home)
+        self.uri = resolved_uri(home, uri)
         local = self.uri == embedded_uri(home)
         if local:
             (home / "mlruns").mkdir(parents=True, exist_ok=True)
         # MLflow tries for minutes otherwise before it says that a server is not there.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
         try:
             with quiet_store():
                 self.client = MlflowClient(self.uri)
@@ -63,13 +63,14 @@ class Store:
             # Another job made it in the meantime.
             return self.client.get_experiment_by_name(name).experiment_id
 
-    def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> "Run":
-        """Begin a run; `parent` is the run id of the sweep that it belongs to."""
-        tags = {key: str(value) for key, value in tags.items() if value is not None}
-        if parent:
-            tags["mlflow.parentRunId"] = parent
-        run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
-        return Run(self, run.info.run_id)
+    def create(self, name: str, tags: Mapping[str, str], start_time: int) -> str:
+        """Begin a run; return its id."""
+        return self.client.create_run(self.experiment_id, start_time, dict(tags), name).info.run_id
+
+    def find(self, key: str) -> str | None:
+        """Return the id of the run whose journal has that key; `None` where there is none."""
+        found = self.client.search_runs([self.experiment_id], f"tags.journal = '{key}'", max_results=1)
+        return found[0].info.run_id if found else None
 
     def finished(self, query: str) -> list:
         """Return the finished runs (not the sweeps) that MLflow's filter `query` finds, oldest first."""
@@ -92,68 +93,20 @@ class Store:
         self.client.download_artifacts(run.info.run_id, "", str(target))
         return target
 
-    def parent_of(self, sweep: str) -> str | None:
-        """Return the run id of the sweep of that name, `None` where there is none."""
-        found = self.client.search_runs(
-            [self.experiment_id], f"tags.sweep = '{sweep}' and tags.kind = 'sweep'", max_results=1
-        )
-        return found[0].info.run_id if found else None
 
+@functools.cache
+def connected(home: Path, experiment: str, uri: str) -> Store:
+    """Return the store, the same one to all jobs of a process.
 
-class Run:
-    """One run in a store. Values that MLflow cannot hold (too long) are cut, never refused.
-
-    Metrics of epochs shorter than a second wait for one another: a request costs more than what it carries.
+    Raises:
+        UserError: where it cannot be reached; the next call tries again.
     """
+    return Store(home, experiment, uri)
 
-    def __init__(self, store: Store, run_id: str):
-        self.store, self.client, self.run_id = store, store.client, run_id
-        self._waiting: list = []
-        self._sent = time.monotonic()
 
-    def log_params(self, params: Mapping[str, object]) -> None:
-        """Record parameters, once."""
-        from mlflow.entities import Param
-
-        entities = [Param(key, str(value)[:6000]) for key, value in params.items()]
-        for start in range(0, len(entities), 100):  # as many as MLflow takes in one request
-            self.client.log_batch(self.run_id, params=entities[start : start + 100])
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record all metrics of one epoch at once."""
-        self.log_points([(key, value, step) for key, value in metrics.items()])
-
-    def log_points(self, points: list[tuple[str, float, int]]) -> None:
-        """Record (name, value, step) points."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._waiting += [Metric(key, float(value), now, int(step)) for key, value, step in points]
-        if time.monotonic() - self._sent > PATIENCE:
-            self.send()
-
-    def send(self) -> None:
-        """Send the metrics that wait."""
-        for start in range(0, len(self._waiting), 1000):  # as many as MLflow takes in one request
-            self.client.log_batch(self.run_id, metrics=self._waiting[start : start + 1000])
-        self._waiting, self._sent = [], time.monotonic()
-
-    def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags; a tag whose value is `None` is left out."""
-        from mlflow.entities import RunTag
-
-        entities = [RunTag(key, str(value)[:5000]) for key, value in tags.items() if value is not None]
-        self.client.log_batch(self.run_id, tags=entities)
-
-    def finish(self, folder: Path, status: str) -> None:
-        """Record the run folder and end the run as FINISHED, FAILED or KILLED."""
-        self.client.log_artifacts(self.run_id, str(folder))
-        self.end(status)
-
-    def end(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED."""
-        self.send()
-        self.client.set_terminated(self.run_id, status)
+def resolved_uri(home: Path, uri: str | None) -> str:
+    """Return the address of the store that is meant: of `uri`, of MLFLOW_TRACKING_URI, or of the embedded database."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded_uri(home)
 
 
 def embedded_uri(home: Path) -> str:

@@ -1,0 +1,146 @@
+"""What may befall a sweep: processes killed, interrupts, servers that fail. All of it real."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from zoo import GradientHistory
+
+SWEEP = ("-m", "seed=0,1,2,3", "epochs=8", "model.width=8", "dropout.rate=0.2", "deterministic=true", "pictures=false")
+
+
+def begun(train, *words: str, **env: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *words],
+        cwd=ROOT,
+        env={**os.environ, "GRADIENT_ZOO_HOME": str(train.home), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def workers_of(process: subprocess.Popen) -> list[int]:
+    """The processes that do the jobs."""
+    found = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "loky"], capture_output=True, text=True).stdout
+    # The resource tracker is a child too, and does no job.
+    return [int(pid) for pid in found.split() if "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def wait_for(condition, seconds: float = 120):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+    return found
+
+
+def checkpoints(train) -> list[Path]:
+    return list(train.home.glob("mlruns/sweeps/*/*/.state/checkpoint.npz"))
+
+
+def results(folder: Path) -> dict[int, tuple]:
+    """What a sweep's runs came to: history and metrics of each."""
+    found = {}
+    for job in sorted(folder.glob("[0-9]*")):
+        history = GradientHistory.load(job / "gradients.npz")
+        summary = json.loads((job / "summary.json").read_text())
+        assert summary["status"] == "FINISHED"
+        found[int(job.name)] = (history, summary["metrics"], (job / "history.csv").read_text())
+    return found
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    assert found.keys() == expected.keys()
+    for number, (history, metrics, epochs) in expected.items():
+        other, other_metrics, other_epochs = found[number]
+        np.testing.assert_array_equal(other.variable_norms, history.variable_norms)
+        np.testing.assert_array_equal(other.losses, history.losses)
+        np.testing.assert_array_equal(other.epoch_ends, history.epoch_ends)
+        assert (other_metrics, other_epochs) == (metrics, epochs)
+
+
+def assert_recorded_once(train, epochs: int = 8) -> None:
+    """Each seed is FINISHED once in the store, with each epoch's metrics once."""
+    runs = train.recorded()
+    assert sorted(r.data.params["seed"] for r in runs) == ["0", "1", "2", "3"]
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    for run in runs:
+        steps = [p.step for p in train.client.get_metric_history(run.info.run_id, "loss")]
+        assert sorted(steps) == list(range(1, epochs + 1))
+        assert len(train.client.get_metric_history(run.info.run_id, "test_accuracy")) == 1
+        assert "summary.json" in {a.path for a in train.client.list_artifacts(run.info.run_id)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shared_train):
+    shared_train(*SWEEP)
+    (folder,) = shared_train.folders("sweeps")
+    return results(folder)
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_again_and_again_ends_as_one_that_was_not(train, undisturbed):
+    rng = random.Random(0)
+    for kill in range(4):
+        process = begun(train, *SWEEP)
+        before = {path: path.stat().st_mtime_ns for path in checkpoints(train)}
+        wait_for(lambda p=process, b=before: {c: c.stat().st_mtime_ns for c in checkpoints(train)} != b or p.poll())
+        time.sleep(rng.uniform(0, 1))
+        victims = workers_of(process) if kill % 2 else [process.pid]  # now a worker, now all
+        for pid in victims[:1]:
+            os.kill(pid, signal.SIGKILL)
+        if kill % 2:
+            time.sleep(1)
+            process.kill()
+        process.wait()
+
+    done = train(*SWEEP)
+
+    (folder,) = train.folders("sweeps")
+    assert "4 runs" in done.stdout
+    assert_same(results(folder), undisturbed)
+    assert_recorded_once(train)
+    assert [r.info.status for r in train.recorded("sweep")] == ["FINISHED"]
+    assert not list(folder.glob("[0-9]*/.state"))
+
+
+@pytest.mark.slow
+def test_the_run_of_a_killed_worker_goes_on_within_the_same_sweep(train, undisturbed):
+    process = begun(train, *SWEEP)
+    wait_for(lambda: checkpoints(train) or process.poll())
+    os.kill(workers_of(process)[0], signal.SIGKILL)
+
+    output, _ = process.communicate()
+
+    assert process.returncode == 0, output
+    (folder,) = train.folders("sweeps")
+    assert_same(results(folder), undisturbed)
+    assert_recorded_once(train)
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_what_runs_as_killed_and_the_same_command_goes_on(train, undisturbed):
+    process = begun(train, *SWEEP)
+    wait_for(lambda: checkpoints(train) or process.poll())
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C: to all of them
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "the same command goes on from here" in output and "Traceback" not in output
+    assert {r.info.status for r in train.recorded() + train.recorded("sweep")} <= {"KILLED", "FINISHED"}
+
+    train(*SWEEP)
+
+    (folder,) = train.folders("sweeps")
+    assert_same(results(folder), undisturbed)
+    assert_recorded_once(train)

@@ -1,0 +1,58 @@
+"""Rows of numbers that grow with the training, while the memory they take does not."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+MOST_BYTES = 16 * 2**20  # of rows in memory; more go to a file
+
+
+class Rows:
+    """(steps, columns) float32 that grow at the end: in memory while they are few, else in a file.
+
+    Args:
+        columns: of a row.
+        path: the file, from the first row on, so that rows outlive the process; what it holds already is kept as far
+            as `size` says. `None` for a temporary file, which nobody sees.
+        size: rows of `path` to keep.
+    """
+
+    def __init__(self, columns: int, path: Path | None = None, size: int = 0):
+        self.columns, self.size = columns, size
+        self._array = np.zeros((0, columns), np.float32)
+        self._file = None
+        if path is not None:
+            path.touch()
+            self._file = open(path, "r+b", buffering=0)  # noqa: SIM115  it is open as long as the training goes on
+            self._file.truncate(size * columns * 4)
+            self._file.seek(0, 2)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def append(self, block: np.ndarray) -> None:
+        """Add (n, columns) rows."""
+        block = np.ascontiguousarray(block, np.float32)
+        end = self.size + len(block)
+        if self._file is None and end * self.columns * 4 > MOST_BYTES:
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            self._file.write(self._array[: self.size].data)
+            self._array = None
+        if self._file is not None:
+            self._file.write(block.data)
+        else:
+            if end > len(self._array):  # room for twice as many: memory that is not written to is not taken
+                grown = np.empty((max(2 * len(self._array), end), self.columns), np.float32)
+                grown[: self.size] = self._array[: self.size]
+                self._array = grown
+            self._array[self.size : end] = block
+        self.size = end
+
+    def array(self) -> np.ndarray:
+        """Return all rows, (steps, columns), read-only: a view, or the mapped file."""
+        if self._file is not None and self.size and self.columns:
+            return np.memmap(self._file, np.float32, "r", shape=(self.size, self.columns))
+        view = np.zeros((self.size, self.columns), np.float32) if self._file else self._array[: self.size]
+        view.flags.writeable = False
+        return view

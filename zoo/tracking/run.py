@@ -1,0 +1,118 @@
+"""A run as the rest of the program sees it: it logs, and never waits or fails for its tracking store."""
+
+import functools
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from zoo.tracking.delivery import Delivery
+from zoo.tracking.journal import Journal
+from zoo.tracking.store import connected, embedded_uri
+
+PATIENCE = 5.0  # seconds of no answer from a server when a run ends
+PATIENCE_EMBEDDED = 60.0  # the database answers when others have written
+
+
+class Run:
+    """One run: what is logged goes to the journal in its folder, and from there to the store.
+
+    Values that MLflow cannot hold (too long) are cut, never refused. What a resumed run logs again is left out.
+
+    Args:
+        folder: of the run; whoever makes the `Run` holds its lock.
+        home: as for `Store`.
+        tell: gets one sentence, once, if the store does not answer.
+    """
+
+    def __init__(self, folder: Path, home: Path, journal: Journal, tell: Callable[[str], None]):
+        created = journal.entries[0] if journal.entries else journal.pending[0]
+        self.folder, self._journal = folder, journal
+        self._embedded = created["uri"] == embedded_uri(home)
+        self._logged = {
+            (name, step) for entry in journal.entries if entry["op"] == "points" for name, _, step in entry["points"]
+        }
+        connect = functools.partial(connected, home, created["experiment"], created["uri"])
+        self._delivery = Delivery(journal, connect, folder, tell)
+        self._delivery.wake()
+
+    @classmethod
+    def begin(
+        cls,
+        folder: Path,
+        home: Path,
+        *,
+        experiment: str,
+        uri: str,
+        name: str,
+        tags: Mapping[str, object],
+        parent: str | None = None,
+        tell: Callable[[str], None] = print,
+    ) -> "Run":
+        """Begin a run; `parent` is the run id of the sweep that it belongs to, `uri` as `resolved_uri` gives it."""
+        journal = Journal(folder)
+        texts = {key: str(value)[:5000] for key, value in tags.items() if value is not None}
+        texts |= {"journal": uuid.uuid4().hex} | ({"mlflow.parentRunId": parent} if parent else {})
+        journal.append("create", experiment=experiment, uri=uri, name=name[:250], tags=texts, time=now())
+        return cls(folder, home, journal, tell)
+
+    @classmethod
+    def resume(cls, folder: Path, home: Path, tell: Callable[[str], None] = print) -> "Run | None":
+        """Go on with the run whose journal lies in `folder`; `None` where there is none."""
+        journal = Journal(folder, keep=True)
+        if not journal.entries:
+            journal.close()
+            return None
+        journal.append("resume")
+        return cls(folder, home, journal, tell)
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id in the store; `None` if the store has not answered yet."""
+        self._delivery.wait_begun(self._patience)
+        return self._journal.run_id
+
+    @property
+    def _patience(self) -> float:
+        return PATIENCE_EMBEDDED if self._embedded else PATIENCE
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record parameters, once: a store does not change them."""
+        if not any(entry["op"] == "params" for entry in self._journal.entries):
+            self._log("params", values={key: str(value)[:6000] for key, value in params.items()})
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record all metrics of one epoch at once."""
+        self.log_points([(name, value, step) for name, value in metrics.items()])
+
+    def log_points(self, points: list[tuple[str, float, int]]) -> None:
+        """Record (name, value, step) points."""
+        new = [(name, float(value), int(step)) for name, value, step in points if (name, int(step)) not in self._logged]
+        if new:
+            self._log("points", points=new, time=now())
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Set tags; a tag whose value is `None` is left out."""
+        self._log("tags", values={key: str(value)[:5000] for key, value in tags.items() if value is not None})
+
+    def log_files(self, names: list[str]) -> None:
+        """Record files of the folder as artifacts, as they are when they are sent."""
+        self._log("files", names=names)
+
+    def end(self, status: str) -> bool:
+        """End the run as FINISHED, FAILED or KILLED; return whether the store has all of it."""
+        self._log("end", status=status, time=now())
+        return self._delivery.close(self._patience) and self._close()
+
+    def _close(self) -> bool:
+        self._journal.close()
+        return True
+
+    def _log(self, op: str, **content) -> None:
+        self._journal.append(op, **content)
+        self._delivery.wake()
+
+
+def now() -> int:
+    """Return milliseconds since 1970."""
+    return int(time.time() * 1000)
