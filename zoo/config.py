@@ -57,6 +57,7 @@ class Config:
     deterministic: bool = False
     preflight: bool = False
     pictures: bool = True
+    objective: str = "val_loss"
     resume: Any = True
     verbose: int = 1
     steps: int | None = None  # of the whole run; filled in when the data is there, for the schedules
@@ -70,8 +71,20 @@ class JoblibLauncher:
     n_jobs: int = -1  # how many at once; -1: as many as cores
 
 
+@dataclasses.dataclass
+class RayLauncher:
+    """Each run a task of a Ray cluster, in a fresh process: docs/cluster.md."""
+
+    _target_: str = "hydra_plugins.gradient_zoo.ray_launcher.RayLauncher"
+    address: str | None = None  # ray://HOST:10001, HOST:6379 or auto; null starts a cluster on this machine
+    num_cpus: float = 1
+    num_gpus: float = 0
+    max_retries: int = 3  # of a run whose process or machine is lost
+
+
 ConfigStore.instance().store(name="schema", node=Config, provider="zoo")
-Plugins.instance()  # a launcher of this name that is installed is registered now, so that ours comes after it
+Plugins.instance()  # launchers of these names that are installed are registered now, so that ours come after them
+ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncher, provider="zoo")
 ConfigStore.instance().store(group="hydra/launcher", name="joblib", node=JoblibLauncher, provider="zoo")
 OmegaConf.register_new_resolver("home", lambda: str(home()), replace=True)
 OmegaConf.register_new_resolver("sqrt", math.sqrt, replace=True)

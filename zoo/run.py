@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from zoo import make, report
 from zoo.config import CHECKOUT, home
+from zoo.errors import UserError
 from zoo.record import Record
 from zoo.runfolder import read_columns
 from zoo.startup import start
@@ -24,7 +25,7 @@ def run(cfg: DictConfig) -> float:
     """Do everything that one composed config asks for; of a sweep, what is left to do of it.
 
     Returns:
-        The validation loss after the last epoch; NaN for a job of a sweep that failed (its reason is recorded).
+        The metric `cfg.objective` after the last epoch; NaN for a job of a sweep that failed (its reason is recorded).
     """
     sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
     job = HydraConfig.get()
@@ -32,7 +33,7 @@ def run(cfg: DictConfig) -> float:
     sweep = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else None
     record = Record(cfg, folder, sweep, list(job.overrides.task), dict(job.runtime.choices))
     if finished := record.finished():
-        return finished["metrics"].get("val_loss", math.nan)
+        return finished["metrics"].get(cfg.objective, math.nan)
     try:
         return _run(cfg, folder, record)
     except Exception as error:
@@ -130,10 +131,12 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
         delta=probes.results[-1].delta_norm if probes else None,
         delta_at_start=probes.results[0].delta_norm if probes else None,
     )
+    if cfg.objective not in summary["metrics"]:
+        raise UserError(f"objective={cfg.objective}: the metrics of this run are {', '.join(summary['metrics'])}.")
     record.finish(summary)
     if cfg.verbose and alone:
         print(report.run_block(record.name, summary, norms and norms.history, folder, viewer(cfg)))
-    return summary["metrics"].get("val_loss", math.nan)
+    return summary["metrics"].get(cfg.objective, math.nan)
 
 
 def _keep_epochs(path: Path, epochs: int) -> None:

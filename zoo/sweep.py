@@ -51,7 +51,7 @@ class Sweep(Callback):
             for job in composed:
                 check(job)
             self.total = len(self.jobs) if grid else config.hydra.sweeper.n_trials
-            self.varying = report.varying(self.jobs) if grid else list(config.hydra.sweeper.params or {})
+            self.varying = report.varying(self.jobs) if grid else _searched(config)
             self.overrides = list(config.hydra.overrides.task)
             identity, code = (identity_of(composed), code_of(composed)) if grid else (None, None)
             self._settle(config, identity, code)
@@ -206,6 +206,16 @@ def expand(config: DictConfig) -> list[list[str]]:
     params = [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
     overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
     return BasicSweeper.split_arguments(overrides, None)[0]
+
+
+def _searched(config: DictConfig) -> list[str]:
+    """Return the keys whose values a search chooses."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    given = parser.parse_overrides(list(config.hydra.overrides.task))
+    return [
+        *(OmegaConf.select(config, "hydra.sweeper.params") or {}),
+        *(o.key_or_group for o in given if o.is_sweep_override()),
+    ]
 
 
 def _compose(config: DictConfig, overrides: list[str]) -> DictConfig:

@@ -13,7 +13,7 @@ from zoo import report
 from zoo.config import PACKAGE
 
 # What changes nothing of a run's result.
-WITHOUT_EFFECT = ("verbose", "resume", "tracking", "pictures", "steps")
+WITHOUT_EFFECT = ("verbose", "resume", "tracking", "pictures", "steps", "objective")
 # Keys that may name a file, whose content counts.
 FILES = ("data.path", "model.path", "model.weights")
 OURS = ("zoo", "keras", "hydra", "tensorflow", "jax", "torch", "numpy", "sklearn")

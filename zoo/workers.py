@@ -51,7 +51,7 @@ class Workers:
         self.stopping = threading.Event()
 
     def run(self, jobs: list[tuple], sweep: Path) -> list[JobReturn]:
-        """Do the jobs, each the arguments of `_execute`; return what each returned, in order."""
+        """Do the jobs, each the arguments of `execute`; return what each returned, in order."""
         with ThreadPoolExecutor(self.slots) as threads:
             futures = [threads.submit(self._do, job, sweep / str(job[0])) for job in jobs]
             try:
@@ -75,8 +75,8 @@ class Workers:
             worker.close(kill=True)
 
     def _do(self, job: tuple, folder: Path) -> JobReturn:
-        if (summary := read_summary(folder))["status"] == "FINISHED":
-            return _returned(summary["metrics"].get("val_loss", math.nan))
+        if read_summary(folder)["status"] == "FINISHED":
+            return returned(math.nan)  # only a search, which never comes upon a finished run, asks for its value
         worker = self.free.get()
         try:
             return self._try(worker, job, folder)
@@ -100,10 +100,10 @@ class Workers:
                     from zoo.record import abandon
 
                     abandon(folder, list(job[1]), f"its process was killed {TRIES} times: is there memory enough?")
-                    return _returned(math.nan)
+                    return returned(math.nan)
             except BaseException:  # recorded by the job itself, if it could be
-                return _returned(math.nan)
-        return _returned(math.nan)
+                return returned(math.nan)
+        return returned(math.nan)
 
 
 class _Worker:
@@ -130,7 +130,7 @@ class _Worker:
     def do(self, job: tuple) -> JobReturn:
         self.busy = True
         try:
-            result, memory = self._start().submit(_execute, *job).result()
+            result, memory = self._start().submit(execute, *job).result()
         except BaseException:
             self.close(kill=True)
             raise
@@ -162,7 +162,8 @@ def _stamp(folder: Path) -> int | None:
         return None
 
 
-def _returned(value: float) -> JobReturn:
+def returned(value: float) -> JobReturn:
+    """Return what Hydra expects of a job that has ended."""
     return JobReturn(_return_value=value, status=JobStatus.COMPLETED)
 
 
@@ -199,7 +200,7 @@ def _import() -> None:
         import mlflow  # noqa: F401
 
 
-def _execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
+def execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
     """Do one job as Hydra does it; return what it returned, and this process' memory in bytes."""
     import gc
 

@@ -20,7 +20,8 @@ def main() -> None:
     with reported():
         sent, killed = resend(home(), arguments.folders)
         if sent or killed or not arguments.quiet:
-            print(f"{sent} runs sent to their store, {killed} of them marked as KILLED: their process is gone")
+            marked = f", {killed} of them marked as KILLED: the process is gone" if killed else ""
+            print(f"{sent} {'run' if sent == 1 else 'runs'} sent to the store{marked}")
 
 
 if __name__ == "__main__":

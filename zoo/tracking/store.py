@@ -36,6 +36,7 @@ class Store:
         # MLflow tries for minutes otherwise before it says that a server is not there.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         try:
             with quiet_store():
                 self.client = MlflowClient(self.uri)
