@@ -3,6 +3,8 @@
 import logging
 import math
 import os
+import re
+import socket
 from pathlib import Path
 
 from hydra.core.utils import JobReturn
@@ -31,6 +33,11 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
         import ray
     except ImportError as error:
         raise UserError("hydra/launcher=ray needs Ray: pip install 'gradient-zoo[ray]'.") from error
+    if address and (place := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)):
+        try:  # Ray itself would ask for minutes
+            socket.create_connection((place[1], int(place[2])), timeout=10).close()
+        except OSError as error:
+            raise UserError(f"hydra.launcher.address={address}: no Ray cluster answers there ({error}).") from error
     # What the jobs share with the command: where it was given, and where its runs are recorded.
     names = ("GRADIENT_ZOO_HOME", "KERAS_BACKEND", "MLFLOW_TRACKING_URI")
     environment = {name: os.environ[name] for name in names if name in os.environ}
@@ -43,7 +50,7 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
             include_dashboard=None if address else False,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"hydra.launcher.address={address}: no Ray cluster answers ({error}).") from error
+        raise UserError(f"hydra.launcher.address={address}: no Ray cluster answers there ({error}).") from error
     remote = ray.remote(**options)(_job)
     folder, done = os.getcwd(), {}
     waiting = {}

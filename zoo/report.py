@@ -149,7 +149,15 @@ def progress_line(done: int, total: int, summary: dict, keys: list[str], left: f
 def differing(summary: dict, keys: list[str]) -> str:
     """Return what makes a run another one than the rest of its sweep: `model.depth=5 activation=relu`."""
     chosen = overridden(summary)
-    return " ".join(f"{key}={chosen[key]}" for key in keys if key in chosen) or summary["name"]
+    return " ".join(f"{key}={short(chosen[key])}" for key in keys if key in chosen) or summary["name"]
+
+
+def short(value: str) -> str:
+    """'0.07698135320280701' -> '0.07698': a search chooses numbers that nobody would type."""
+    try:
+        return value if len(value) <= 8 else f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
@@ -183,7 +191,7 @@ def _run_rows(runs: list[dict], keys: list[str]) -> tuple[list[str], list[list[s
     rows = []
     for r in finished + [r for r in runs if r["status"] != "FINISHED"]:
         chosen = overridden(r)
-        row = [chosen.get(key, "") for key in keys]
+        row = [short(chosen.get(key, "")) for key in keys]
         if r["status"] == "FINISHED":
             verdict = r["verdict"]["name"] if r["verdict"] else "-"
             arrives = "{:.0e} → {:.0e}".format(*r["arriving"]) if r.get("arriving") else ""
@@ -222,7 +230,7 @@ def _grouped_rows(groups: list[list[dict]], keys: list[str]) -> tuple[list[str],
         chosen = overridden(groups[i][0])
         rows.append(
             [
-                *(chosen.get(key, "") for key in keys),
+                *(short(chosen.get(key, "")) for key in keys),
                 str(len(groups[i])),
                 ", ".join(f"{count} {name}" for name, count in counts.items()),
                 *(mean_and_deviation([r["metrics"][name] for r in done[i]]) for name in (validation, metric)),

@@ -3,7 +3,9 @@
 import contextlib
 import math
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +29,8 @@ def run(cfg: DictConfig) -> float:
     Returns:
         The metric `cfg.objective` after the last epoch; NaN for a job of a sweep that failed (its reason is recorded).
     """
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to end is recorded as KILLED
     sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
