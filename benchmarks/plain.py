@@ -2,7 +2,7 @@
 
     python benchmarks/plain.py SEED STORE
 
-It trains the same network on the same digits and records the same losses; it sees no gradients, judges and draws nothing.
+It trains the same network on the same digits and records the same losses; it sees no gradients, and judges nothing.
 """
 
 import sys

@@ -3,8 +3,9 @@
     python benchmarks/sweeps.py                    # 48 jobs; a quarter of an hour on two cores
     python benchmarks/sweeps.py --jobs 300 --loop 0    # the sweep alone: does the workers' memory stay flat?
 
-A job is an MLP of 5 x 64 on the digits, 3 epochs. The loops are measured in two halves, before and after the sweep; they
-do fewer jobs, for they take as long for each. Memory is the largest resident set of any worker, read every half second.
+A job is an MLP of 5 x 64 on the digits, 3 epochs. The loops are measured in two halves, before and after the sweep;
+they do fewer jobs, for they take as long for each. Memory is the largest resident set of any worker, looked up every
+half second.
 """
 
 import argparse
