@@ -28,8 +28,11 @@ ui: .venv/ready
 	$(BIN)/python -m zoo.tracking resend --quiet
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
 
+# Source archive and wheel; then the wheel in an environment of its own, outside the checkout, as a user has it.
 dist: .venv/ready
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python tests/installed.py dist/*.whl
 
 # The README's picture, and what it shows.
 docs: .venv/ready

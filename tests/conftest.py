@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import browser as webdriver
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,3 +60,11 @@ def train(tmp_path) -> Command:
 @pytest.fixture(scope="module")
 def shared_train(tmp_path_factory) -> Command:
     return Command(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if webdriver.MISSING:
+        pytest.skip(webdriver.MISSING)
+    with webdriver.chromium() as made:
+        yield made

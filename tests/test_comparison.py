@@ -1,17 +1,14 @@
 """The comparison of many runs: what the page holds, that it cannot be broken from within a run, and what it does."""
 
 import base64
-import contextlib
 import hashlib
 import html.parser
 import itertools
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ from PIL import Image
 from zoo.comparison import write_comparison
 from zoo.comparison.picture import comparison_figure
 from zoo.comparison.rows import Row, grid_of, heat_colours, label, read_profiles, row_of, with_deviation
+from zoo.plots.style import save
 from zoo.telemetry.history import GradientHistory
 
 MEASURES = ("gradient_norm", "delta_norm", "activation_rms")
@@ -387,7 +385,7 @@ def test_nothing_is_cut_off_in_the_picture(tmp_path, count):
     words = {"activation": "a_very_long_name_of_a_function", "initializer": "another_one"}
     made = [write_run(tmp_path, i, words | {"model.depth": i}, layers=30) for i in range(count)]
     figure = comparison_figure(rows_of(made, [*words, "model.depth"]), [*words, "model.depth"], "title " * 40)
-    figure.canvas.draw()
+    save(figure, tmp_path / "picture.png")
     for text in figure.texts:
         box = text.get_window_extent()
         assert figure.bbox.contains(box.x0, box.y0) and figure.bbox.contains(box.x1, box.y1), text.get_text()
@@ -425,83 +423,23 @@ def test_two_hundred_runs(tmp_path):
 
 # --- In a browser -------------------------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
+
+def column(browser, name: str) -> list[str]:
+    """What stands in a column of the rows that are shown, from above."""
+    return browser(
+        """const head = [...document.querySelectorAll('#runs th')].find((th) => th.textContent === arguments[0]);
+        return [...document.querySelectorAll('#runs tbody tr')].filter((row) => row.offsetParent !== null)
+          .map((row) => row.cells[head.cellIndex].textContent)""",
+        name,
+    )
 
 
-class Browser:
-    """Chromium over the WebDriver protocol."""
-
-    def __init__(self, base: str):
-        options = {
-            "binary": CHROMIUM,
-            "args": [
-                "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-                "--disable-dev-shm-usage", "--window-size=1400,1000",
-            ],
-        }  # fmt: skip
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
-        self.base = base
-        self.base += "/session/" + self.post("/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
-
-    def post(self, path: str, body: dict):
-        request = urllib.request.Request(
-            self.base + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
-
-    def open(self, path: Path) -> None:
-        self.post("/url", {"url": path.as_uri()})
-
-    def __call__(self, script: str, *arguments):
-        return self.post("/execute/sync", {"script": script, "args": list(arguments)})
-
-    def click(self, selector: str, index: int = 0) -> None:
-        """Click as a person does: the element must be in view and not covered."""
-        script = """const found = document.querySelectorAll(arguments[0])[arguments[1]];
-            found.scrollIntoView({block: 'center'});
-            return found"""
-        element = self(script, selector, index)
-        self.post(f"/element/{next(iter(element.values()))}/click", {})
-
-    def type(self, selector: str, text: str) -> None:
-        element = self("return document.querySelector(arguments[0])", selector)
-        self.post(f"/element/{next(iter(element.values()))}/value", {"text": text})
-
-    def log(self, kind: str) -> list[dict]:
-        return self.post("/se/log", {"type": kind})
-
-    def column(self, name: str) -> list[str]:
-        """What stands in a column of the rows that are shown, from above."""
-        return self(
-            """const head = [...document.querySelectorAll('#runs th')].find((th) => th.textContent === arguments[0]);
-            return [...document.querySelectorAll('#runs tbody tr')].filter((row) => row.offsetParent !== null)
-              .map((row) => row.cells[head.cellIndex].textContent)""",
-            name,
-        )
-
-    def curves(self) -> list[str]:
-        return self("return [...document.querySelectorAll('#chart path.curve')].map((path) => path.getAttribute('d'))")
-
-    def legend(self) -> list[str]:
-        return self("return [...document.querySelectorAll('#legend span')].map((span) => span.textContent)")
+def curves(browser) -> list[str]:
+    return browser("return [...document.querySelectorAll('#chart path.curve')].map((path) => path.getAttribute('d'))")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("no Chromium with its driver here: apt-get install chromium chromium-driver")
-    driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
-    try:
-        port = next(m[1] for line in driver.stdout if (m := re.search(r"started successfully on port (\d+)", line)))
-        made = Browser(f"http://127.0.0.1:{port}")
-        yield made
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(urllib.request.Request(made.base, method="DELETE"), timeout=30)
-    finally:
-        driver.terminate()
-        driver.wait()
+def legend(browser) -> list[str]:
+    return browser("return [...document.querySelectorAll('#legend span')].map((span) => span.textContent)")
 
 
 @pytest.fixture
@@ -509,7 +447,7 @@ def opened(browser, runs, tmp_path):
     browser.log("performance")
     browser.log("browser")
     page = write_comparison(runs, KEYS, tmp_path, "sweep", experiment_id="1")[0]
-    browser.open(page)
+    browser.open(page.as_uri())
     yield browser
     assert [entry for entry in browser.log("browser") if entry["level"] != "INFO"] == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
@@ -524,15 +462,15 @@ def test_browser_sorts(opened):
         heads = opened("return [...document.querySelectorAll('#runs th')].map((th) => th.textContent)")
         buttons = [head for head in heads if head and head != "profile"]
         opened.click("#runs th button", buttons.index(name))
-        return opened.column(name)
+        return column(opened, name)
 
-    best = opened.column("accuracy")
+    best = column(opened, "accuracy")
     assert best[:2] == ["0.65", "0.6"] and best[-1] == ""
     assert press("accuracy") == [*reversed(best[:-1]), ""], "what is missing stays last"
     assert press("accuracy") == best
     assert press("model.depth") == ["5"] * 4 + ["20"] * 4 + ["110"] * 4, "by value, not by letter"
     assert press("model.depth") == ["110"] * 4 + ["20"] * 4 + ["5"] * 4
-    assert press("seed")[:6] == ["0"] * 6 and opened.column("accuracy")[-1] != ""
+    assert press("seed")[:6] == ["0"] * 6 and column(opened, "accuracy")[-1] != ""
     assert press("accuracy")[-1] == "", "from any order"
     verdicts = press("verdict")
     assert verdicts == sorted(verdicts, key=str.lower) and set(verdicts) == {"healthy", "vanishing", "FAILED"}
@@ -543,27 +481,27 @@ def test_browser_sorts(opened):
 
 def test_browser_filters(opened):
     opened.type("#filter", "tanh 110")
-    assert opened.column("activation") == ["tanh", "tanh"] and set(opened.column("model.depth")) == {"110"}
+    assert column(opened, "activation") == ["tanh", "tanh"] and set(column(opened, "model.depth")) == {"110"}
     assert opened("return document.getElementById('count').textContent") == "2 of 12 runs"
     opened("const f = document.getElementById('filter'); f.value = ''; f.dispatchEvent(new Event('input'))")
-    assert len(opened.column("activation")) == 12
+    assert len(column(opened, "activation")) == 12
     names = opened("return [...document.querySelectorAll('.chip')].map((chip) => chip.dataset.verdict)")
     opened.click(".chip", names.index("healthy"))
-    assert sorted(opened.column("verdict")) == ["FAILED", "vanishing"]
+    assert sorted(column(opened, "verdict")) == ["FAILED", "vanishing"]
     opened.click(".chip", names.index("healthy"))
-    assert len(opened.column("verdict")) == 12
+    assert len(column(opened, "verdict")) == 12
 
 
 def test_browser_overlays_two_runs(opened, runs):
     opened.click("#none")
-    assert opened.curves() == [] and opened.legend() == []
+    assert curves(opened) == [] and legend(opened) == []
     boxes = "#runs tbody input"
     opened.click(boxes, 0)
-    one = opened.curves()
+    one = curves(opened)
     opened.click(boxes, 2)
-    two = opened.curves()
+    two = curves(opened)
     assert len(one) == 1 and len(two) == 2 and two[0] != two[1]
-    assert opened.legend() == [
+    assert legend(opened) == [
         "activation=tanh depth=110 seed=1 · healthy · accuracy 0.65",
         "activation=tanh depth=20 seed=1 · healthy · accuracy 0.55",
     ]
@@ -579,16 +517,16 @@ def test_browser_overlays_two_runs(opened, runs):
     np.testing.assert_allclose(slope * levels + offset, y, atol=0.2)
     np.testing.assert_allclose(drawn[0][:, 0], drawn[1][:, 0])
     opened("const m = document.getElementById('measure'); m.value = 'delta_norm'; m.dispatchEvent(new Event('change'))")
-    assert len(opened.curves()) == 2 and opened.curves() != two
+    assert len(curves(opened)) == 2 and curves(opened) != two
     assert opened(f"return document.querySelectorAll('{boxes}')[11].disabled"), "a run without profile cannot be chosen"
 
 
 def test_browser_heat_map_chooses_runs(opened):
     opened.click("#none")
     opened.click("#map td button", 5)
-    assert len(opened.curves()) == 2 and all("activation=tanh depth=110" in text for text in opened.legend())
+    assert len(curves(opened)) == 2 and all("activation=tanh depth=110" in text for text in legend(opened))
     opened.click("#map td button", 5)
-    assert opened.curves() == []
+    assert curves(opened) == []
 
 
 def test_browser_shows_the_layer_under_the_pointer(opened):
@@ -607,7 +545,7 @@ def test_browser_shows_the_layer_under_the_pointer(opened):
 def test_browser_runs_nothing_that_a_run_says(browser, tmp_path):
     verdict = {"name": EVIL, "sentence": EVIL, "remedies": [EVIL]}
     made = [write_run(tmp_path, i, {"a": EVIL, "b": i}, verdict=verdict, name=EVIL, run_id=EVIL) for i in range(2)]
-    browser.open(write_comparison(made, ["a", "b"], tmp_path, EVIL, experiment_id="1")[0])
+    browser.open(write_comparison(made, ["a", "b"], tmp_path, EVIL, experiment_id="1")[0].as_uri())
     assert browser("return [typeof window.evil, document.title, document.images.length]") == ["undefined", EVIL, 0]
-    assert browser.legend()[0].startswith(f"a={EVIL} b=0")
-    assert len(browser.curves()) == 2
+    assert legend(browser)[0].startswith(f"a={EVIL} b=0")
+    assert len(curves(browser)) == 2

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from zoo import GradientNorms, diagnose
-from zoo.models import densenet, mlp, resnet
+from zoo.models import alexnet, densenet, lenet, mlp, resnet, vgg
 from zoo.telemetry.measures import MEASURES
 from zoo.telemetry.probe import Probes
 
@@ -24,6 +24,9 @@ NETWORKS = {
     "mlp": (lambda: mlp((6,), CLASSES, depth=5, width=8, activation="tanh", normalization="layer"), (6,)),
     "resnet": (lambda: resnet((8, 8, 3), CLASSES, depth=8), (8, 8, 3)),
     "densenet": (lambda: densenet((8, 8, 3), CLASSES, depth=7, growth=4), (8, 8, 3)),
+    "lenet": (lambda: lenet((12, 12, 1), CLASSES), (12, 12, 1)),
+    "alexnet": (lambda: alexnet((8, 8, 3), CLASSES, small=True), (8, 8, 3)),
+    "vgg": (lambda: vgg((32, 32, 3), CLASSES, depth=11, small=True, head_dropout=0.0), (32, 32, 3)),
     "recurrent": (recurrent, (5, 3)),
 }
 
@@ -54,7 +57,8 @@ def record(name: str) -> dict[str, np.ndarray]:
 
 def _weights(path: str, shape: tuple[int, ...], rng) -> np.ndarray:
     around = 1.0 if path.endswith(("gamma", "moving_variance")) else 0.0
-    return around + rng.normal(size=shape).astype("float32") * (0.1 if around else 0.4)
+    scale = (2 / np.prod(shape[:-1])) ** 0.5 if len(shape) > 1 else 0.1
+    return (around + rng.normal(size=shape) * scale).astype("float32")
 
 
 if __name__ == "__main__":

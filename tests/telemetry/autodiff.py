@@ -21,7 +21,10 @@ def value_and_gradients(loss, variables: list[keras.Variable]) -> tuple:
             with keras.StatelessScope(list(zip(variables, values, strict=True)), collect_losses=True):
                 return loss()
 
-        value, grads = jax.value_and_grad(function)([v.value for v in variables])
+        function = jax.value_and_grad(function)
+        if len(variables) > 100:  # operation by operation a large model takes minutes; of a small one each is compiled
+            function = jax.jit(function)
+        value, grads = function([v.value for v in variables])
     else:
         import torch
 
@@ -60,7 +63,7 @@ def weighted(factor: float) -> type[keras.Model]:
                 with tf.GradientTape() as tape:
                     loss = factor * self.compute_loss(x, y, self(x, training=True))
                 grads = tape.gradient(loss, self.trainable_variables)
-                self.optimizer.apply(grads, self.trainable_variables)
+                self.optimizer.apply_gradients(zip(grads, self.trainable_variables, strict=True))
                 return {"loss": loss}
 
         elif BACKEND == "jax":

@@ -82,6 +82,18 @@ CASES = {
         {"optimizer": lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=3, global_clipnorm=0.05)},
         {"epochs": 2},
     ),
+    "loss_scale": (
+        {"optimizer": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01, global_clipnorm=0.05))},
+        {},
+    ),
+    "loss_scale_accumulation": (
+        {
+            "optimizer": lambda: keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+            )
+        },
+        {"epochs": 2},
+    ),
     "fixed_loss_scale": ({"optimizer": lambda: keras.optimizers.SGD(0.1, loss_scale_factor=64.0)}, {}),
     "epochs": ({}, {"epochs": 3}),
 }
@@ -104,7 +116,7 @@ def test_norms_are_the_training_steps_own(case, updates, data):
     options = {k: v() if k == "optimizer" else v for k, v in options.items()}
     model = compiled(**options)
     scale = model.optimizer.loss_scale_factor
-    plain = model.optimizer
+    plain = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if scale:
         config = model.optimizer.get_config()
         plain = type(model.optimizer).from_config({**config, "loss_scale_factor": None})

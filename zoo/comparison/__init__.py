@@ -11,7 +11,7 @@ from zoo import report
 from zoo.comparison.page import page_text
 from zoo.comparison.picture import comparison_figure
 from zoo.comparison.rows import row_of
-from zoo.plots import save
+from zoo.plots.style import save
 
 
 def write_comparison(

@@ -27,7 +27,8 @@ from zoo.comparison.rows import (
     verdict_of_most,
     with_deviation,
 )
-from zoo.plots import RED, VERDICTS, decades
+from zoo.plots.scales import decades
+from zoo.plots.style import RED, VERDICTS
 
 SPARK = (120, 30)  # pixels
 SPARK_RANGE = (-12.0, 6.0)  # decades; beyond them one run would flatten all others

@@ -17,7 +17,9 @@ from zoo.comparison.rows import (
     verdict_of_most,
     with_deviation,
 )
-from zoo.plots import COLOURS, GREY, RED, VERDICTS, log_line, log_scale, plain, short, styled, whole_numbers
+from zoo.plots.frame import plain, short
+from zoo.plots.scales import log_line, log_scale, whole_numbers
+from zoo.plots.style import COLOURS, GREY, RED, VERDICTS, styled
 
 MOST_LINES = 12
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo import report
-from zoo.plots import INK
+from zoo.plots.style import INK
 from zoo.runfolder import kernel_layers
 from zoo.telemetry.history import GradientHistory
 

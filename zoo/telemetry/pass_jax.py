@@ -21,17 +21,17 @@ class Pass:
         """Return loss, (measures, layers) table and (names, has_kernel, activations)."""
         model = self.model
         model.jax_state_sync()
-        groups = (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            model.metrics_variables,
-            model.optimizer.variables,
-        )
+        groups = (model.trainable_variables, model.non_trainable_variables)
         loss, table = self._compiled([[v.value for v in group] for group in groups], x, y)
         return np.asarray(loss), np.asarray(table), self._legend
 
     def _run(self, state, x, y):
-        trainable, others, of_metrics, of_optimizer = state
+        trainable, others = state
+        # Keras asks for these too, but the loss does not depend on them. As arguments they would have the pass compiled
+        # anew after the first step, which makes the optimizer's slots and the metrics.
+        of_metrics, of_optimizer = (
+            [v.value for v in group] for group in (self.model.metrics_variables, self.model.optimizer.variables)
+        )
 
         def forward(zeros, trainable):
             def shift(number, output):
