@@ -537,7 +537,7 @@ def test_theory_knows_the_zoos_activations_and_initializers(root, name):
 # --- Size ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("steps", "layers"), [(2000, 5), (2000, 190), (64_000, 56)])
+@pytest.mark.parametrize(("steps", "layers"), [(2000, 5), (2000, 190), (64_000, 110)])
 def test_pictures_of_long_and_of_deep_runs(tmp_path, steps, layers):
     run = run_of(np.random.default_rng(0).lognormal(size=(steps, layers)), epochs=20)
     run.history.save(tmp_path / "gradients.npz")

@@ -123,7 +123,7 @@ def epoch_axis(ax, ends: np.ndarray) -> None:
     """Number the epochs above a time axis, each at its end: all of few, else each second, fifth, tenth, ..."""
     if not len(ends):
         return
-    every = next(n * 10**power for power in range(20) for n in (1, 2, 5) if n * 10**power * 20 >= len(ends))
+    every = next(n * 10**power for power in range(20) for n in (1, 2, 5) if n * 10**power * 12 >= len(ends))
     shown = np.arange(every, len(ends) + 1, every)
     along = ax.get_xaxis_transform()
     style = {"color": GREY, "linewidth": 0.8, "clip_on": False}

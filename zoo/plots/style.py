@@ -23,6 +23,7 @@ DPI = 110
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
     "font.size": 9,
+    "text.hinting": "no_hinting",  # a fifth of a picture's time, for nothing that one sees
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": "#9A9A9A",
