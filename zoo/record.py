@@ -110,9 +110,16 @@ class Record:
             "overrides": " ".join(self.overrides),
             **origin(Path(CONF)),
         }
-        parent = SweepFolder(self.sweep).run_id if self.sweep else None
+        name, parent = self.name, None
+        if self.sweep is not None:
+            known = SweepFolder(self.sweep).read()
+            parent = known.get("run_id")
+            # What differs comes first: MLflow's column is narrow.
+            keys = known.get("varying", ())
+            if differing := [o for o in self.overrides if o.partition("=")[0] in keys]:
+                name = f"{' '.join(differing)} · {self.choices['model']} on {self.choices['data']}"
         return Run.begin(
-            self.folder, home(), experiment=experiment, uri=uri, name=self.name, tags=tags, parent=parent, tell=tell
+            self.folder, home(), experiment=experiment, uri=uri, name=name, tags=tags, parent=parent, tell=tell
         )
 
     def profiles(self, **profiles) -> None:

@@ -96,7 +96,8 @@ class Sweep(Callback):
             )
 
     def _open(self, config: DictConfig, identity: str | None, code: str | None) -> None:
-        content = {"overrides": self.overrides, "total": self.total, "identity": identity, "code": code}
+        content = {"overrides": self.overrides, "varying": self.varying, "total": self.total}
+        content |= {"identity": identity, "code": code}
         if config.tracking.enabled:
             from zoo.tracking import Run, resend
             from zoo.tracking.store import connected, resolved_uri

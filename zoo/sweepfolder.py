@@ -43,11 +43,6 @@ class SweepFolder:
         new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         os.replace(new, self._file)
 
-    @property
-    def run_id(self) -> str | None:
-        """The id of the sweep's own run in the store, if it has one."""
-        return self.read().get("run_id")
-
     def job(self, number: int) -> Path:
         """The folder of run `number`."""
         return self.path / str(number)

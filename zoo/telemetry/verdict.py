@@ -247,9 +247,10 @@ def _verdict(fault: tuple[str, str, str], place: Depth, *, since: int, lasting: 
         "dead": float(place.dead[index]),
         "saturated": float(place.saturated[index]),
     }
+    weakest = evidence["weakest_arriving"]
     what = {
-        "vanishing": f"{evidence['weakest_arriving']:.1e} of the output's gradient reaches the weakest layer",
-        "exploding": f"along the depth the signal grows {evidence['growth']:.1e}-fold",
+        "vanishing": f"{f'{weakest:.1e}' if weakest else 'nothing'} of the output's gradient reaches the weakest layer",
+        "exploding": f"along the depth the signal grows {evidence['growth']:.2g}-fold",
         "dead": f"{evidence['dead']:.0%} of {layer}'s units are zero for every sample",
         "saturated": f"{evidence['saturated']:.0%} of {layer}'s activations are saturated",
     }[name]
