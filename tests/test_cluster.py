@@ -66,7 +66,7 @@ def test_a_search_by_the_validation_metric(train):
     done = train("-m", *words, "hydra.sweeper.direction=maximize", "objective=val_accuracy", *SMALL)
     runs = train.recorded()
     assert len({r.data.params["optimizer.learning_rate"] for r in runs}) == 3
-    assert len(re.findall(r"^\d/3  optimizer\.learning_rate=0\.\d{1,5} ", done.stdout, re.MULTILINE)) == 3
+    assert len(re.findall(r"^\d/3  optimizer\.learning_rate=0\.0*[1-9]\d{0,3} ", done.stdout, re.MULTILINE)) == 3
     best = max(r.data.metrics["val_accuracy"] for r in runs)
     (folder,) = train.folders("sweeps")
     found = re.search(r"best_value: (\S+)", (folder / "optimization_results.yaml").read_text())

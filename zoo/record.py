@@ -1,5 +1,6 @@
 """What is kept of a run: its folder, and its run in the tracking store."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -65,7 +66,19 @@ class Record:
         if summary["status"] != "FINISHED":
             return None
         self.lock.release()
+        if self.state.is_dir():
+            self._settle()
         return summary
+
+    def _settle(self) -> None:
+        """Bring to its end a run whose process was killed after it had written its summary."""
+        if (self.state / "journal.jsonl").is_file():
+            from zoo.tracking import resend
+
+            with contextlib.suppress(Exception):  # the sweep's last lines tell what the store does not have
+                resend(home(), [self.folder])
+        else:
+            shutil.rmtree(self.state, ignore_errors=True)
 
     def begin(self, parameters: int | None = None) -> None:
         """Write the config and open the run in the store, or the one that was cut off."""

@@ -66,9 +66,12 @@ def recorded(tmp_path_factory):
     return functools.cache(get)
 
 
+REST = ("lenet", "alexnet", "vgg", "resnet", "densenet", "recurrent", "transformer")
+
+
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize(
-    "networks", [("mlp",), pytest.param(("resnet", "densenet", "recurrent"), marks=pytest.mark.slow)], ids="_".join
+    "networks", [("mlp",), pytest.param(REST, marks=pytest.mark.slow, id="the rest of the zoo")], ids="_".join
 )
 def test_history_probes_and_verdict_are_those_of_tensorflow(networks, backend, recorded):
     expected, actual = recorded("tensorflow", *networks), recorded(backend, *networks)

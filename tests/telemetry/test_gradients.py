@@ -145,6 +145,17 @@ def test_clip_norms_and_fraction(data):
     assert 0 < history.clipped_fraction < 1  # the threshold stands inside the range, so that both kinds are seen
 
 
+def test_clip_norms_of_an_embedding_are_those_of_the_update():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Embedding(5, 3), keras.layers.Flatten()])
+    model.compile(keras.optimizers.SGD(0.1, global_clipnorm=0.5), "mse")
+    norms = GradientNorms(updates=True)
+    model.fit(np.array([[1, 1, 2, 1]]), np.ones((1, 12)), verbose=0, callbacks=[norms])
+    history, applied = norms.history, norms.history.update_norms[0, 0] / 0.1
+    np.testing.assert_allclose(history.clip_norms[0], [history.norms[0, 0], applied], rtol=1e-4)
+    if BACKEND != "tensorflow":  # there Keras clips before the repeated rows are summed: to something else
+        np.testing.assert_allclose(history.clip_norms[0, 1], 0.5, rtol=1e-5)
+
+
 def test_clip_norms_with_accumulation_belong_to_updates(data):
     model = compiled(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=3, clipvalue=0.01))
     norms = GradientNorms()

@@ -79,7 +79,7 @@ def recurrent():
     )
 
 
-def transformer():
+def transformer(dropout=0.1):
     """Two pre-norm blocks over token numbers (Vaswani et al. 2017; pre-norm: Xiong et al. 2020)."""
     layers = keras.layers
     tokens = keras.Input((8,), dtype="int32")
@@ -91,7 +91,7 @@ def transformer():
         y = layers.LayerNormalization()(x)
         x = x + layers.Dense(12)(layers.Dense(24, activation="gelu")(y))
     x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
-    return keras.Model(tokens, layers.Dense(CLASSES)(layers.Dropout(0.1)(x)))
+    return keras.Model(tokens, layers.Dense(CLASSES)(layers.Dropout(dropout)(x)))
 
 
 MODELS = {
@@ -325,14 +325,14 @@ PUBLIC = {
 def test_public_models_are_measured_right_and_healthy(name):
     make, data, rate = PUBLIC[name]
     model, x, y = compiled(make(), optimizer=keras.optimizers.Adam(rate)), data(), classes()
-    # One batch, seen again and again, is soon known by heart.
     before, after, history = check_step_and_probe(model, x, y, steps=10)
     assert len(history.layers) > (10 if name == "transformer" else 50)
     kernels = before.has_kernel
     assert np.isfinite(before.delta_norm[kernels]).all() and (before.delta_norm[kernels] > 0).all()
     verdict = diagnose(history, [before, after])
     assert verdict.name == "healthy", verdict.sentence
-    assert after.loss < 0.5 * before.loss
+    # One batch, seen again and again, is soon known by heart; dropped paths make single losses leap.
+    assert np.median(history.losses[-5:]) < 0.5 * history.losses[0]
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="nothing is compiled there")

@@ -1,6 +1,7 @@
 """What a store missed, of runs that have ended, and of runs whose process is gone without a word."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def resend(home: Path, folders: list[Path] = ()) -> tuple[int, int]:
                 deliver(journal, connected(home, created["experiment"], created["uri"]), folder)
                 sent += 1
             journal.close()
+            if _status(folder) != "KILLED":  # that one may go on from its state
+                shutil.rmtree(folder / STATE, ignore_errors=True)
         finally:
             lock.release()
     return sent, killed
