@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 from pathlib import Path
+from types import FunctionType
 
 import keras
 import numpy as np
@@ -29,6 +30,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.path, self.callbacks, self.probes = path, callbacks, probes
         self._memories: list[dict] = []
+        self._random: tuple | None = None
 
     def restore(self, model: keras.Model) -> tuple[int, bool]:
         """Set the state of `model` (built, compiled) and of the callbacks, if there is a checkpoint.
@@ -46,8 +48,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._memories = memory["callbacks"]
         if self.probes is not None:
             self.probes.results = memory["probes"]
-        random.setstate(memory["random"])
-        np.random.set_state(memory["numpy"])
+        self._random = memory["random"]
         return memory["epochs"], memory["stopped"]
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -55,14 +56,18 @@ class Checkpoint(keras.callbacks.Callback):
         for callback, memory in zip(self.callbacks, self._memories, strict=False):
             vars(callback).update(memory)
 
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if self._random is not None:  # not before, for `fit` may draw numbers as it begins
+            _set_random_state(*self._random)
+            self._random = None
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         memory = {
             "epochs": epoch + 1,
             "stopped": self.model.stop_training,
             "callbacks": [_memory(callback) for callback in self.callbacks],
             "probes": self.probes.results if self.probes is not None else [],
-            "random": random.getstate(),
-            "numpy": np.random.get_state(),
+            "random": _random_state(),
         }
         arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(self.model))}
         new = self.path.with_suffix(".new.npz")
@@ -76,8 +81,29 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return [v for v in [*model.variables, *model.optimizer.variables] if id(v) not in metrics]
 
 
+def _random_state() -> tuple:
+    """The state of Python's generator, NumPy's, and torch's own ones, from which Keras draws there."""
+    states = []
+    if keras.config.backend() == "torch":
+        import torch
+
+        states = [state.numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
+    return random.getstate(), np.random.get_state(), states
+
+
+def _set_random_state(python: tuple, numpy: tuple, torch_states: list[np.ndarray]) -> None:
+    random.setstate(python)
+    np.random.set_state(numpy)
+    if torch_states:
+        import torch
+
+        own, *devices = map(torch.from_numpy, torch_states)
+        torch.set_rng_state(own)
+        torch.cuda.set_rng_state_all(devices[: torch.cuda.device_count()])
+
+
 def _memory(callback: keras.callbacks.Callback) -> dict:
-    """What a callback remembers in plain values: a count, a best value, the best weights."""
+    """What a callback remembers: a count, a best value, the best weights, which way is better."""
     return {name: value for name, value in vars(callback).items() if name != "params" and _plain(value)}
 
 
@@ -86,4 +112,6 @@ def _plain(value) -> bool:
         return all(map(_plain, value))
     if isinstance(value, dict):
         return all(map(_plain, value)) and all(map(_plain, value.values()))
+    if isinstance(value, FunctionType):
+        return "<" not in value.__qualname__  # one that has a name in its module
     return isinstance(value, PLAIN)

@@ -69,8 +69,8 @@ def find(sweeps: Path, identity: str, code: str | None) -> Path | None:
 
 
 def identity_of(jobs: list[DictConfig]) -> str:
-    """Return a digest of everything that the composed configs of a sweep's runs make of its results."""
-    digest = hashlib.sha256()
+    """Return a digest of what a sweep's results follow from: the composed configs, the files they name, the backend."""
+    digest = hashlib.sha256(os.environ.get("KERAS_BACKEND", "").encode())
     for job in jobs:
         content = OmegaConf.to_container(job, resolve=True)
         for key in WITHOUT_EFFECT:

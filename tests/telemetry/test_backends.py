@@ -15,8 +15,8 @@ ROOT = HERE.parent.parent
 OTHERS = ["jax", "torch"]
 # One of each kind of thing that a backend does its own way; the rest is slow.
 QUICK = {
-    "jax": "plain-True or steps_per_execution or accumulation_clip or overflow or checkpoints",
-    "torch": "plain or accumulation or overflow or checkpoints or kind_of_data or kind_of_model",
+    "jax": "plain-True or steps_per_execution or accumulation_clip or overflow or checkpoints or cut_off",
+    "torch": "plain or accumulation or overflow or checkpoints or kind_of_data or kind_of_model or cut_off",
 }
 
 
@@ -36,20 +36,35 @@ def python(backend: str, *arguments: str, **environment: str) -> str:
 
 
 def run_tests(backend: str, *words: str) -> None:
-    files = ["test_gradients.py", "test_models.py", f"test_ring_{backend}.py"]
+    files = ["test_gradients.py", "test_models.py", f"test_ring_{backend}.py", "../test_checkpoint.py"]
     two_devices = "--xla_force_host_platform_device_count=2"
     python(backend, "-m", "pytest", *(str(HERE / name) for name in files), *words, XLA_FLAGS=two_devices)
 
 
 @pytest.mark.parametrize("backend", OTHERS)
 def test_quick_part_of_the_matrix(backend):
-    run_tests(backend, "-m", "not slow", "-k", f"{QUICK[backend]} or test_ring")
+    run_tests(backend, "-k", f"not slow and ({QUICK[backend]} or test_ring)")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHERS)
-def test_whole_matrix(backend):
-    run_tests(backend)
+def test_rest_of_the_matrix(backend):
+    run_tests(backend, "-k", f"slow or not ({QUICK[backend]} or test_ring)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", OTHERS)
+def test_a_sweep_in_worker_processes(backend, train):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    words = ("-m", "seed=0,1", "epochs=2", "model.depth=2", "pictures=false")
+    train(*words, KERAS_BACKEND=backend)
+    again = train(*words, KERAS_BACKEND=backend)
+    assert "2 of them finished before" in again.stdout
+    assert [r.info.status for r in train.recorded()] == ["FINISHED", "FINISHED"]
+    for run in train.recorded():
+        assert run.data.tags["verdict"] == "healthy"
+        assert len(train.client.get_metric_history(run.info.run_id, "loss")) == 2
 
 
 @pytest.fixture(scope="module")
