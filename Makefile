@@ -1,10 +1,10 @@
-# make train | test | test-all | ui | dist | clean     other interpreter: make train PYTHON=python3.12
+# make train | test | test-all | ui | dist | docs | articles | bench | clean     other interpreter: make train PYTHON=python3.12
 PYTHON ?= python3
 ARGS ?=
 PORT ?= 5000
 BIN = .venv/bin
 
-.PHONY: train test test-all lint ui dist docs articles clean
+.PHONY: train test test-all lint ui dist docs articles bench clean
 
 # Train the default network; more words for train.py: make train ARGS="model.depth=20 activation=sigmoid"
 train: .venv/ready
@@ -43,6 +43,12 @@ docs: .venv/ready
 # The tables of docs/articles.md, measured anew: under half an hour on two cores.
 articles: .venv/ready
 	$(BIN)/python benchmarks/articles.py
+
+# The tables of benchmarks/README.md, measured anew, in 20 minutes on two cores that do nothing else.
+# Files instead of Keras' downloads: make bench ARGS="--mnist mnist.npz --cifar10 cifar10.npz"
+bench: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,jax,torch]'
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean:
 	rm -rf .venv dist build .pytest_cache .ruff_cache
