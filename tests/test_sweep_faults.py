@@ -144,3 +144,37 @@ def test_an_interrupt_ends_what_runs_as_killed_and_the_same_command_goes_on(trai
     (folder,) = train.folders("sweeps")
     assert_same(results(folder), undisturbed)
     assert_recorded_once(train)
+
+
+@pytest.fixture
+def small_disk(train):
+    """A disk of its own, of 16 MB, where `train` keeps everything."""
+    train.home.mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(train.home)], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    yield train.home
+    subprocess.run(["umount", "--lazy", str(train.home)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_and_is_cleared_again(small_disk, train, undisturbed):
+    process = begun(train, *SWEEP)
+    wait_for(lambda: checkpoints(train) or process.poll())
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+    output, _ = process.communicate()
+
+    assert process.returncode == 1
+    assert "no space left on the disk" in output and "Traceback" not in output
+    filler.unlink()
+    train(*SWEEP)
+    (folder,) = train.folders("sweeps")
+    assert_same(results(folder), undisturbed)
+    assert_recorded_once(train)
+    assert not list(folder.glob("[0-9]*/.state"))

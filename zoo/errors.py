@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import os
 import re
 import sys
@@ -64,6 +65,8 @@ def _past_our_own(stack: TracebackType | None) -> TracebackType | None:
 
 def explain(error: Exception) -> str | None:
     """Return one line for a mistake in what the user gave; `None` for an error in somebody's code."""
+    if disk_full(error):
+        return "there is no space left on the disk: free some, then give the same command again."
     if isinstance(error.__cause__, UserError):  # Hydra wraps what its targets raise
         error = error.__cause__
     if isinstance(error, UserError):
@@ -94,3 +97,13 @@ def explain(error: Exception) -> str | None:
         kind = "true or false" if wrong[2] == "bool" else f"a {wrong[2]}"
         return f"{key[1] if key else 'the value'}={wrong[1]}: it must be {kind}."
     return " ".join(text.split())
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether an exception, or one that it came from, says that a disk has no space left."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if "database or disk is full" in str(error):  # SQLite
+        return True
+    origin = error.__cause__ or error.__context__
+    return origin is not None and disk_full(origin)

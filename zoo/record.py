@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.config import CONF, home
-from zoo.errors import UserError, explain
+from zoo.errors import UserError, disk_full, explain
 from zoo.sweepfolder import SweepFolder
 from zoo.tracking.journal import STATE, Lock
 
@@ -175,6 +175,11 @@ class Record:
             self.drop()
             return
         reason = explain(error) or f"{type(error).__name__}: {error}"
+        if disk_full(error):
+            # Cut off, not at fault: it goes on from its last epoch once there is space. Nor is there any to say so.
+            with contextlib.suppress(Exception):
+                self.end("KILLED", {"reason": reason})
+            return
         if not self.began:
             self.begin()
         if self.run is not None:
@@ -191,19 +196,21 @@ class Record:
             self._write(summary)  # the pictures are drawn from it
             self._draw()
         sent = True
-        if self.run is not None:
-            summary["run_id"] = self.run.run_id
-        self._write(summary)
-        if self.run is not None:
-            self.run.log_files(sorted(path.name for path in self.folder.iterdir() if path.is_file()))
-            sent = self.run.end(status)
-        if sent and status != "KILLED":  # that one may go on from its state
-            shutil.rmtree(self.state, ignore_errors=True)
-        if self.lock is not None:
-            self.lock.release()
+        try:
+            if self.run is not None:
+                summary["run_id"] = self.run.run_id
+            self._write(summary)
+            if self.run is not None:
+                self.run.log_files(sorted(path.name for path in self.folder.iterdir() if path.is_file()))
+                sent = self.run.end(status)
+            if sent and status != "KILLED":  # that one may go on from its state
+                shutil.rmtree(self.state, ignore_errors=True)
+        finally:
+            if self.lock is not None:
+                self.lock.release()
 
     def _write(self, summary: dict) -> None:
-        new = self.state.parent / "summary.new"
+        new = self.state / "summary.new"
         new.write_text(json.dumps(summary, indent=1, default=str) + "\n")
         os.replace(new, self.folder / "summary.json")
 

@@ -6,6 +6,7 @@ run folders. The same command again finds its folder again: runs that are FINISH
 
 import atexit
 import contextlib
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo import report
 from zoo.config import check, home
-from zoo.errors import UserError, tell
+from zoo.errors import UserError, disk_full, tell
 from zoo.progress import Progress
 from zoo.sweepfolder import SweepFolder, code_of, find, identity_of
 from zoo.tracking.journal import STATE, Lock
@@ -135,9 +136,12 @@ class Sweep(Callback):
         runs = SweepFolder(self.folder).summaries()
         failed = [r for r in runs if r["status"] != "FINISHED"]
         missing = 0 if config.preflight else self.total - len(runs)
-        written = self._compare(config, runs) if config.pictures else []
-        if self.record is not None:
-            self._close(runs, written, failed=len(failed) + missing)
+        written = []
+        with _as_far_as_the_disk_goes():
+            written = self._compare(config, runs) if config.pictures else []
+        with _as_far_as_the_disk_goes():
+            if self.record is not None:
+                self._close(runs, written, failed=len(failed) + missing)
         self.lock.release()
         if (config.verbose or failed) and runs:
             print(report.sweep_table(runs, f"sweep {self.name}", self.varying))
@@ -153,6 +157,11 @@ class Sweep(Callback):
                 "`python -m zoo.tracking resend`",
                 file=sys.stderr,
             )
+        if (failed or missing) and shutil.disk_usage(self.folder).free < 2**20:
+            print(
+                f"there is no space left on the disk of {self.folder}: free some, then the same command goes on",
+                file=sys.stderr,
+            )
         if failed or missing:
             raise SystemExit(1)
 
@@ -160,8 +169,9 @@ class Sweep(Callback):
         """Say how things stand if the command ends before the sweep does."""
         self.progress.stop()
         done = sum(r["status"] == "FINISHED" for r in SweepFolder(self.folder).summaries())
-        if self.record is not None:
-            self.record.end("KILLED")
+        with _as_far_as_the_disk_goes():
+            if self.record is not None:
+                self.record.end("KILLED")
         self.lock.release()
         print(f"{done} of {self.total} runs are finished; the same command goes on from here", file=sys.stderr)
 
@@ -197,6 +207,16 @@ def _leaving() -> Iterator[None]:
     except Exception as error:
         tell(error)
         raise SystemExit(1) from None
+
+
+@contextlib.contextmanager
+def _as_far_as_the_disk_goes() -> Iterator[None]:
+    """Let what cannot be written for want of space be missing."""
+    try:
+        yield
+    except Exception as error:
+        if not disk_full(error):
+            raise
 
 
 def expand(config: DictConfig) -> list[list[str]]:

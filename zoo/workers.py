@@ -17,6 +17,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
+from zoo.errors import tell
 from zoo.report import read_summary
 
 TRIES = 3  # of a job whose process dies without having finished an epoch
@@ -89,7 +90,11 @@ class Workers:
         deaths, epoch = 0, _stamp(folder)
         while not self.stopping.is_set():
             try:
-                return worker.do(job)
+                result = worker.do(job)
+                if result.status == JobStatus.FAILED:  # so that not even its record could be written
+                    tell(result._return_value)
+                    return returned(math.nan)
+                return result
             except BrokenProcessPool:
                 if self.stopping.is_set():
                     break

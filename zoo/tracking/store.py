@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.metadata
+import logging
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,8 @@ class Store:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
+        # What a database refuses is told in one sentence, by whoever was refused.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         self.uri = resolved_uri(home, uri)
         local = self.uri == embedded_uri(home)
         if local:
@@ -142,9 +145,7 @@ def origin(code: Path) -> dict[str, str]:
 @contextlib.contextmanager
 def quiet_store() -> Iterator[None]:
     """Keep the database's migration notes off the terminal."""
-    import logging
-
-    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow", "mlflow.store.db.utils")]
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
