@@ -3,8 +3,8 @@ PYTHON ?= python3
 ARGS ?=
 PORT ?= 5000
 BIN = .venv/bin
-# A file's tests share fixtures and stay together; the long files come early.
-PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# Each process takes a run of tests one after another, whose fixtures are shared, and helps out when it is done.
+PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 .PHONY: train test test-all lint ui dist docs articles bench clean
 

@@ -64,5 +64,9 @@ def _weights(path: str, shape: tuple[int, ...], rng) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **{key: array for name in sys.argv[2:] for key, array in record(name).items()})
-    assert "tensorflow" not in sys.modules or keras.config.backend() == "tensorflow"
+    arrays = {}
+    for name in sys.argv[2:]:
+        arrays |= record(name)
+        # Keras itself imports TensorFlow, to make a Bidirectional layer.
+        assert {"tensorflow", "recurrent"} & {keras.config.backend(), name} or "tensorflow" not in sys.modules
+    np.savez(sys.argv[1], **arrays)

@@ -13,6 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 OTHERS = ["jax", "torch"]
+BRIEFLY = "--xla_backend_optimization_level=0"  # what runs a few times need not be optimized for long
 # One of each kind of thing that a backend does its own way; the rest is slow.
 QUICK = {
     "jax": "plain-True or steps_per_execution or accumulation_clip or overflow or checkpoints or cut_off",
@@ -37,8 +38,7 @@ def python(backend: str, *arguments: str, **environment: str) -> str:
 
 def run_tests(backend: str, *words: str) -> None:
     files = ["test_gradients.py", "test_models.py", f"test_ring_{backend}.py", "../test_checkpoint.py"]
-    # Two devices; and what runs once need not be optimized for long.
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    flags = f"{BRIEFLY} --xla_force_host_platform_device_count=2"
     python(backend, "-m", "pytest", *(str(HERE / name) for name in files), *words, XLA_FLAGS=flags)
 
 
@@ -75,14 +75,14 @@ def recorded(tmp_path_factory):
 
     def get(backend: str, *networks: str) -> dict[str, np.ndarray]:
         path = folder / "_".join([backend, *networks])
-        python(backend, str(HERE / "agreement.py"), f"{path}.npz", *networks)
+        python(backend, str(HERE / "agreement.py"), f"{path}.npz", *networks, XLA_FLAGS=BRIEFLY)
         with np.load(f"{path}.npz") as file:
             return dict(file)
 
     return functools.cache(get)
 
 
-REST = ("lenet", "alexnet", "vgg", "resnet", "densenet", "recurrent", "transformer")
+REST = ("lenet", "alexnet", "vgg", "resnet", "densenet", "transformer", "recurrent")
 
 
 @pytest.mark.parametrize("backend", OTHERS)
