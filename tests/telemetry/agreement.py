@@ -19,10 +19,8 @@ NETWORKS = {
     "densenet": (lambda: densenet((8, 8, 3), CLASSES, depth=7, growth=4), (8, 8, 3)),
     "lenet": (lambda: lenet((12, 12, 1), CLASSES), (12, 12, 1)),
     "alexnet": (lambda: alexnet((8, 8, 3), CLASSES, small=True), (8, 8, 3)),
-    "vgg": (
-        lambda: vgg((32, 32, 3), CLASSES, depth=11, small=True, head_dropout=0.0, normalization="batch"),
-        (32, 32, 3),
-    ),
+    # Its last maps are single pixels: batch normalization over 8 of them would magnify the last digit of a float.
+    "vgg": (lambda: vgg((32, 32, 3), CLASSES, depth=11, small=True, normalization=None), (32, 32, 3)),
     "recurrent": (recurrent, (5, 7)),
     "transformer": (lambda: transformer(dropout=0.0), (8,)),
 }
@@ -38,7 +36,7 @@ def record(name: str) -> dict[str, np.ndarray]:
     model.set_weights([_weights(v.path, v.shape, rng) for v in model.weights])
     # On TensorFlow Keras clips an embedding's gradient before the repeated rows are summed.
     clip = None if name == "transformer" else 1.0
-    optimizer = keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=clip, weight_decay=1e-3)
+    optimizer = keras.optimizers.SGD(0.002, momentum=0.9, global_clipnorm=clip, weight_decay=1e-3)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     norms, probes = GradientNorms(updates=True), Probes(x[:BATCH], y[:BATCH])
     model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, epochs=2, callbacks=[norms, probes])
