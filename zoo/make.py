@@ -113,6 +113,21 @@ def compile_model(cfg: DictConfig, model, task: str, steps: int) -> None:
     )
 
 
+def complete(model, x, y) -> None:
+    """Make the variables that Keras would make within the first step: TensorFlow traces a step that makes some twice.
+
+    Args:
+        model: compiled, left in the state it is in.
+        x, y: a few samples.
+    """
+    import keras
+
+    if keras.config.backend() == "tensorflow" and isinstance(model.output_shape, tuple):
+        model.optimizer.build(model.trainable_variables)
+        model.compute_metrics(x, y, keras.ops.zeros((len(x), *model.output_shape[1:])))
+        model.reset_metrics()
+
+
 def initialize_on_data(cfg: DictConfig, model, x) -> None:
     """Let a data-driven initializer (LSUV) set the weights from the batch `x`."""
     if after_build := OmegaConf.select(cfg, "initializer.after_build"):

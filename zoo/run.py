@@ -67,6 +67,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     model = make.build_model(cfg, data.input_shape, data.classes)
     make.compile_model(cfg, model, data.task, steps=math.ceil(data.train_size / cfg.batch_size) * cfg.epochs)
     make.initialize_on_data(cfg, model, data.fixed_batch(cfg.batch_size)[0])
+    make.complete(model, *data.fixed_batch(2))
     parameters = model.count_params()
 
     baseline = constant_loss(model.loss, data.train[1], data.task) if isinstance(data.train, tuple) else None

@@ -1,6 +1,7 @@
 """Import Keras without TensorFlow's start-up notes, and set what holds for a whole process."""
 
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -32,15 +33,25 @@ def quiet() -> Iterator[None]:
             os.close(kept)
 
 
+def import_keras() -> None:
+    """Import Keras with its backend, and keep the garbage collector from walking through all of it ever after."""
+    if "keras" not in sys.modules:
+        with quiet():
+            import keras  # noqa: F401
+        gc.collect()
+        gc.freeze()
+
+
 def start(*, seed: int, precision: str, deterministic: bool) -> None:
     """Import Keras, forget earlier models, seed Python, NumPy and the backend, and set the precision."""
+    import_keras()
     with quiet():
         import keras
 
         backend = keras.config.backend()
         # Each job of a sweep has a model of its own, whose step must be traced anew: no news to the user.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)  # a worker collects garbage between its jobs
         if backend == "tensorflow":
             keras.utils.set_random_seed(seed)
         else:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -25,7 +26,7 @@ from zoo.progress import Progress
 from zoo.sweepfolder import SweepFolder, code_of, find, identity_of
 from zoo.tracking.journal import STATE, Lock
 
-GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+GRID = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 
 
 class Sweep(Callback):
@@ -51,6 +52,8 @@ class Sweep(Callback):
             composed = [_compose(config, overrides) for overrides in self.jobs]
             for job in composed:
                 check(job)
+            # Hydra would compose each of them once more to see whether it can.
+            BasicSweeper.validate_batch_is_legal = lambda sweeper, batch: None
             self.total = len(self.jobs) if grid else config.hydra.sweeper.n_trials
             self.varying = report.varying(self.jobs) if grid else _searched(config)
             self.overrides = list(config.hydra.overrides.task)
@@ -221,8 +224,6 @@ def _as_far_as_the_disk_goes() -> Iterator[None]:
 
 def expand(config: DictConfig) -> list[list[str]]:
     """Return the overrides of each job that Hydra's basic sweeper makes of a `-m` command."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     params = [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
     overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])

@@ -198,11 +198,11 @@ def _begin(parent: int, cwd: str) -> None:
 
 def _import() -> None:
     """Import what every job needs, while the sweep is being prepared."""
-    from zoo.startup import quiet
+    from zoo.startup import import_keras, quiet
 
     with quiet():
-        import keras  # noqa: F401
         import mlflow  # noqa: F401
+    import_keras()
 
 
 def execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
