@@ -1,6 +1,6 @@
 """Jobs a minute of a sweep, beside a shell loop over `python train.py` and one over the shortest plain script.
 
-    python benchmarks/sweeps.py                    # 48 jobs; a quarter of an hour on two cores
+    python benchmarks/sweeps.py                    # 48 jobs; five minutes on two cores
     python benchmarks/sweeps.py --jobs 300 --loop 0    # the sweep alone: does the workers' memory stay flat?
 
 A job is an MLP of 5 x 64 on the digits, 3 epochs. The loops are measured in two halves, before and after the sweep;
@@ -24,7 +24,7 @@ WORDS = ("epochs=3", "verbose=0")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=48)
-    parser.add_argument("--loop", type=int, default=16, help="jobs of each loop")
+    parser.add_argument("--loop", type=int, default=8, help="jobs of each loop")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "GRADIENT_ZOO_HOME": home, "TF_CPP_MIN_LOG_LEVEL": "3"}

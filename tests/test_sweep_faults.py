@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 
 from zoo import GradientHistory
+from zoo.record import Record
 
 SWEEP = ("-m", "seed=0,1,2,3", "epochs=8", "model.width=8", "dropout.rate=0.2", "deterministic=true", "pictures=false")
 
@@ -113,6 +114,19 @@ def test_a_sweep_killed_again_and_again_ends_as_one_that_was_not(train, undistur
     assert_recorded_once(train)
     assert [r.info.status for r in train.recorded("sweep")] == ["FINISHED"]
     assert not list(folder.glob("[0-9]*/.state"))
+
+
+@pytest.mark.parametrize("left", [["journal.jsonl", "checkpoint.npz"], []])
+def test_a_run_interrupted_before_it_goes_on_keeps_what_it_would_go_on_from(left, tmp_path):
+    state = tmp_path / "0" / ".state"
+    state.mkdir(parents=True)
+    for name in left:
+        (state / name).write_text("")
+    record = Record(None, tmp_path / "0", tmp_path, [], {"model": "mlp", "data": "digits"})
+    assert record.finished() is None
+    record.end("KILLED", {"reason": "interrupted"})
+    assert sorted(path.name for path in state.glob("[jc]*")) == sorted(left)
+    assert (tmp_path / "0").exists() == bool(left)
 
 
 @pytest.mark.slow

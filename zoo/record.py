@@ -223,8 +223,11 @@ class Record:
             print(f"pictures of {self.folder} could not be drawn: {type(error).__name__}: {error}", file=sys.stderr)
 
     def drop(self) -> None:
-        """Leave nothing of a run that was not begun."""
-        shutil.rmtree(self.state, ignore_errors=True)
+        """Leave nothing of a run that was not begun; what an earlier try of it was cut off with stays."""
+        if not any(path.name != "lock" for path in self.state.glob("*")):
+            shutil.rmtree(self.state, ignore_errors=True)
+        if self.lock is not None:
+            self.lock.release()
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
