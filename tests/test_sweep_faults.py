@@ -1,5 +1,6 @@
 """What may befall a sweep: processes killed, interrupts, servers that fail. All of it real."""
 
+import contextlib
 import json
 import os
 import random
@@ -50,6 +51,15 @@ def checkpoints(train) -> list[Path]:
     return list(train.home.glob("mlruns/sweeps/*/*/.state/checkpoint.npz"))
 
 
+def stamps(train) -> dict[Path, int]:
+    """When each checkpoint was written, as far as they are not being replaced or cleared away at this moment."""
+    found = {}
+    for path in checkpoints(train):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.stat().st_mtime_ns
+    return found
+
+
 def results(folder: Path) -> dict[int, tuple]:
     """What a sweep's runs came to: history and metrics of each."""
     found = {}
@@ -95,8 +105,8 @@ def test_a_sweep_killed_again_and_again_ends_as_one_that_was_not(train, undistur
     rng = random.Random(0)
     for kill in range(4):
         process = begun(train, *SWEEP)
-        before = {path: path.stat().st_mtime_ns for path in checkpoints(train)}
-        wait_for(lambda p=process, b=before: {c: c.stat().st_mtime_ns for c in checkpoints(train)} != b or p.poll())
+        before = stamps(train)
+        wait_for(lambda p=process, b=before: stamps(train) != b or p.poll() is not None)
         time.sleep(rng.uniform(0, 1))
         victims = workers_of(process) if kill % 2 else [process.pid]  # now a worker, now all
         for pid in victims[:1]:
@@ -132,7 +142,7 @@ def test_a_run_interrupted_before_it_goes_on_keeps_what_it_would_go_on_from(left
 @pytest.mark.slow
 def test_the_run_of_a_killed_worker_goes_on_within_the_same_sweep(train, undisturbed):
     process = begun(train, *SWEEP)
-    wait_for(lambda: checkpoints(train) or process.poll())
+    wait_for(lambda: checkpoints(train) or process.poll() is not None)
     os.kill(workers_of(process)[0], signal.SIGKILL)
 
     output, _ = process.communicate()
@@ -146,7 +156,7 @@ def test_the_run_of_a_killed_worker_goes_on_within_the_same_sweep(train, undistu
 @pytest.mark.slow
 def test_an_interrupt_ends_what_runs_as_killed_and_the_same_command_goes_on(train, undisturbed):
     process = begun(train, *SWEEP)
-    wait_for(lambda: checkpoints(train) or process.poll())
+    wait_for(lambda: checkpoints(train) or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C: to all of them
     output, _ = process.communicate()
     assert process.returncode == 1
@@ -176,7 +186,7 @@ def small_disk(train):
 @pytest.mark.slow
 def test_a_disk_that_fills_up_and_is_cleared_again(small_disk, train, undisturbed):
     process = begun(train, *SWEEP)
-    wait_for(lambda: checkpoints(train) or process.poll())
+    wait_for(lambda: checkpoints(train) or process.poll() is not None)
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
         while True:
