@@ -18,7 +18,7 @@ from zoo.config import CHECKOUT, home
 from zoo.errors import UserError
 from zoo.record import Record
 from zoo.runfolder import read_columns
-from zoo.startup import start
+from zoo.startup import start, told_to_end
 
 PROBE_SAMPLES = 64
 
@@ -41,6 +41,9 @@ def run(cfg: DictConfig) -> float:
     try:
         return _run(cfg, folder, record)
     except Exception as error:
+        if told_to_end.is_set():
+            record.end("KILLED", {"reason": "interrupted"})
+            raise KeyboardInterrupt from error
         record.fail(error)
         if sweep is None:
             raise

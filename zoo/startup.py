@@ -7,9 +7,13 @@ import os
 import random
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 
 import numpy as np
+
+# Set when this process is told to end: from then on whatever breaks, half-imported modules first, is no fault of a run.
+told_to_end = threading.Event()
 
 
 @contextlib.contextmanager
@@ -22,10 +26,11 @@ def quiet() -> Iterator[None]:
         os.dup2(notes.fileno(), 2)
         try:
             yield
-        except BaseException:
-            sys.stderr.flush()
+        except Exception:
             notes.seek(0)
-            os.write(kept, notes.read())
+            with contextlib.suppress(OSError):  # nobody may be there to read it
+                sys.stderr.flush()
+                os.write(kept, notes.read())
             raise
         finally:
             sys.stderr.flush()

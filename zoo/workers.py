@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from zoo.errors import tell
 from zoo.report import read_summary
+from zoo.startup import told_to_end
 
 TRIES = 3  # of a job whose process dies without having finished an epoch
 GROWTH = 300 * 2**20  # bytes by which a worker may outgrow its first job before a new one takes its place
@@ -180,6 +181,7 @@ def _begin(parent: int, cwd: str) -> None:
 
     def interrupted(*_) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        told_to_end.set()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupted)
@@ -218,6 +220,8 @@ def execute(number: int, overrides: list[str], config_loader, config: DictConfig
 
     import zoo.config  # noqa: F401  it registers the schema and the resolvers
 
+    if told_to_end.is_set():  # while it imported, or did the job before
+        raise KeyboardInterrupt
     version.setbase("1.3")
     setup_globals()
     job = config_loader.load_sweep_config(config, overrides)
