@@ -26,8 +26,8 @@ BATCH, SHAPE, CLASSES = 128, (32, 32, 3), 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=6, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2, help="steps a round")
     args = parser.parse_args()
     torch.set_num_threads(os.cpu_count())
     nets = {
