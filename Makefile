@@ -46,7 +46,7 @@ docs: .venv/ready
 articles: .venv/ready
 	$(BIN)/python benchmarks/articles.py
 
-# The tables of benchmarks/README.md, measured anew, in 20 minutes on two cores that do nothing else.
+# The tables of benchmarks/README.md, measured anew, on a machine that does nothing else.
 # Files instead of Keras' downloads: make bench ARGS="--mnist mnist.npz --cifar10 cifar10.npz"
 bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,jax,torch]'

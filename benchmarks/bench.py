@@ -1,7 +1,7 @@
-"""Runs every measurement and writes its table into benchmarks/README.md: `make bench`, under 20 minutes on two cores.
+"""Runs every measurement and writes its table into benchmarks/README.md: `make bench`.
 
     python benchmarks/bench.py                        # all
-    python benchmarks/bench.py overhead step_time     # these; the other tables stay as they are
+    python benchmarks/bench.py overhead-jax growth    # these; the other tables stay as they are
     python benchmarks/bench.py --mnist mnist.npz --cifar10 cifar10.npz    # files, instead of Keras' downloads
 
 Each runs in a process of its own, one after the other, so that none disturbs another. Do nothing else meanwhile.

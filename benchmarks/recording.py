@@ -2,8 +2,8 @@
 
     python benchmarks/recording.py
 
-Real runs of `python train.py`, in turns, on 64 images of 16 x 16 pixels (two steps an epoch, a third of a second on two
-cores): an epoch of real data is longer and its recording no dearer. Processor time is that of the whole process.
+Real runs of `python train.py`, in turns, on 64 images of 16 x 16 pixels, two steps an epoch:
+an epoch of real data is longer and its recording no dearer. Processor time is that of the whole process.
 """
 
 import argparse

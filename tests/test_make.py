@@ -39,3 +39,14 @@ def test_a_step_is_traced_once_and_trains_as_ever():
     assert model.traces == 1 < plain.traces
     for ours, theirs in zip(model.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_model_whose_outputs_are_not_known_is_left_alone():
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    model = Subclassed()
+    model.compile("sgd", "mse")
+    complete(model, np.zeros((2, 3)), np.zeros((2, 3)))
+    assert not model.optimizer.built

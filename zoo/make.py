@@ -122,9 +122,10 @@ def complete(model, x, y) -> None:
     """
     import keras
 
-    if keras.config.backend() == "tensorflow" and isinstance(model.output_shape, tuple):
+    shape = getattr(model, "output_shape", None)  # a subclassed model has none
+    if keras.config.backend() == "tensorflow" and isinstance(shape, tuple):
         model.optimizer.build(model.trainable_variables)
-        model.compute_metrics(x, y, keras.ops.zeros((len(x), *model.output_shape[1:])))
+        model.compute_metrics(x, y, keras.ops.zeros((len(x), *shape[1:])))
         model.reset_metrics()
 
 
