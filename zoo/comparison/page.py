@@ -184,17 +184,14 @@ def _metric_column(rows: list[Row]) -> Column:
 
 
 def _repeats_column(rows: list[Row], first: str) -> list[Column]:
-    groups = settings(row for row in rows if row.metric)
-    repeated = {id(row): group for group in groups for row in group if len(group) > 1}
-
-    def cell(row: Row) -> str:
-        if id(row) not in repeated:
-            return _number(None, "")
-        group = repeated[id(row)]
-        mean, deviation = mean_and_deviation(group)
-        return _number(mean, f"{with_deviation(mean, deviation)} <small>of {len(group)}</small>")
-
-    return [Column("mean ± deviation", cell, first, "number")] if repeated else []
+    cells = {}
+    for group in settings(row for row in rows if row.metric):
+        if len(group) > 1:
+            mean, deviation = mean_and_deviation(group)
+            cell = _number(mean, f"{with_deviation(mean, deviation)} <small>of {len(group)}</small>")
+            cells |= {id(row): cell for row in group}
+    nothing = _number(None, "")
+    return [Column("mean ± deviation", lambda row: cells.get(id(row), nothing), first, "number")] if cells else []
 
 
 def _arriving_column(rows: list[Row]) -> list[Column]:

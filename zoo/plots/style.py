@@ -57,7 +57,10 @@ def styled(draw: Callable) -> Callable:
     def within(*arguments, **options):
         import matplotlib
 
-        with matplotlib.rc_context(matplotlib.rcParamsDefault | STYLE):
+        style = {**matplotlib.rcParamsDefault, **STYLE}
+        # Asking for the default backend imports pyplot, half a second, and chooses one. These figures need none.
+        del style["backend"]
+        with matplotlib.rc_context(style):
             return draw(*arguments, **options)
 
     return within
