@@ -33,13 +33,13 @@ TABLES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], default=list(TABLES))
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []])
     parser.add_argument("--mnist", type=Path)
     parser.add_argument("--cifar10", type=Path)
     args = parser.parse_args()
     images = [f"--{name}={path.resolve()}" for name in ("mnist", "cifar10") if (path := getattr(args, name))]
     began = time.perf_counter()
-    for name in args.tables:
+    for name in args.tables or TABLES:
         (script, backend), start = TABLES[name], time.perf_counter()
         command = [sys.executable, HERE / script, *(images if name == "pipeline" else [])]
         done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True)

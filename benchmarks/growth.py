@@ -47,8 +47,6 @@ def sizes(rounds: int) -> None:
             "plain": trainer(make, (width,), BATCH, steps),
             "tracked": trainer(make, (width,), BATCH, steps, callbacks=[GradientNorms()]),
         }
-        for train in (*tasks.values(), *tasks.values()):
-            train()
         times = interleaved(tasks, rounds)
         plain, tracked = (times[task][:, 1].min() / steps * 1000 for task in tasks)
         variables, added = 2 * (depth + 1), tracked - plain
@@ -99,8 +97,6 @@ def probes(rounds: int) -> None:
         model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         (x, y), measure = samples(shape, 64), Prober(model)
         tasks = {"fit": trainer(make, shape, batch, steps), "probe": lambda x=x, y=y, measure=measure: measure(x, y)}
-        for task in (*tasks.values(), *tasks.values()):
-            task()
         times = interleaved(tasks, rounds)
         epoch = np.median(times["fit"][:, 0]) / steps * 100 * 1000
         once = np.median(times["probe"][:, 0]) * 1000

@@ -55,7 +55,7 @@ def main() -> None:
             assert f"{args.runs}" in printed, printed[-2000:]
         first = [str(ROOT / "train.py"), "+callbacks.first={_target_: first_step.Stop}"]
         tasks = {home: lambda home=home: command(home, *first) for home in (full, empty)}
-        times = {home: t[:, 0] for home, t in interleaved(tasks, args.rounds).items()}
+        times = {home: t[:, 0] for home, t in interleaved(tasks, args.rounds, warm_up=0).items()}
         print("| runs in the store | `python -m zoo.report`, s | to a first step, s | with an empty store, s | ratio |")
         print("| --- | --- | --- | --- | --- |")
         shown = " | ".join(f"{np.median(times[home]):.2f}" for home in (full, empty))

@@ -46,7 +46,7 @@ class SecondPass(keras.callbacks.Callback):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=8)
     args = parser.parse_args()
 
     costs = second_pass(args.rounds)
@@ -65,7 +65,7 @@ def second_pass(rounds: int) -> dict[str, float]:
             "ours": trainer(make, shape, batch, steps, callbacks=[GradientNorms()]),
             "second": trainer(make, shape, batch, steps, callbacks=[SecondPass(x, y, batch)]),
         }
-        times = {task: measured[:, 0] / steps * 1000 for task, measured in measure(tasks, rounds).items()}
+        times = {task: measured[:, 0] / steps * 1000 for task, measured in interleaved(tasks, rounds).items()}
         shown = " | ".join(f"{np.median(times[task]):.2f}" for task in tasks)
         print(f"| {name} | {shown} | {ratio(times['second'], times['ours'])} |", flush=True)
         costs[key] = best(times["ours"], times["plain"]) - 1
@@ -90,7 +90,7 @@ def foreach(rounds: int, costs: dict[str, float]) -> None:
                     seen.append(torch.stack(torch._foreach_norm([p.grad for p in network.parameters()])))
                 optimizer.step()
 
-        times = measure({"plain": lambda: train(None), "norms": lambda: train([])}, rounds)
+        times = interleaved({"plain": lambda: train(None), "norms": lambda: train([])}, rounds)
         walls = {task: measured[:, 0] / steps * 1000 for task, measured in times.items()}
         shown = " | ".join(f"{np.median(walls[task]):.2f}" for task in walls)
         print(f"| {name} | {shown} | {best(walls['norms'], walls['plain']) - 1:+.1%} | {costs[key]:+.1%} |", flush=True)
@@ -106,15 +106,9 @@ def together(rounds: int) -> None:
             "plain": trainer(make, shape, batch, steps),
             "together": trainer(make, shape, batch, steps, callbacks=[GradientNorms()], steps_per_execution=32),
         }
-        times = {task: measured[:, 0] / steps * 1000 for task, measured in measure(tasks, rounds).items()}
+        times = {task: measured[:, 0] / steps * 1000 for task, measured in interleaved(tasks, rounds).items()}
         shown = " | ".join(f"{np.median(times[task]):.2f}" for task in tasks)
         print(f"| {name} | {shown} | {ratio(times['together'], times['plain'])} |", flush=True)
-
-
-def measure(tasks: dict, rounds: int) -> dict[str, np.ndarray]:
-    for task in (*tasks.values(), *tasks.values()):
-        task()  # compiles, warms up
-    return interleaved(tasks, rounds)
 
 
 def pytorch_mlp() -> nn.Module:

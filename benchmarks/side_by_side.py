@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 
-def interleaved(tasks: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, np.ndarray]:
+def interleaved(tasks: Mapping[str, Callable[[], None]], rounds: int, *, warm_up: int = 2) -> dict[str, np.ndarray]:
     """Run each task once a round, every second round in the other order.
+
+    Args:
+        tasks: what is compared.
+        rounds: that count.
+        warm_up: rounds before them. The first compiles, the second takes up what is compiled.
 
     Returns:
         (rounds, 2) seconds of each task: on the wall, and of the processor in all threads.
     """
+    for task in (*tasks.values(),) * warm_up:
+        task()
     times = {name: [] for name in tasks}
     for number in range(rounds):
         for name in list(tasks)[:: -1 if number % 2 else 1]:

@@ -1,6 +1,7 @@
 """Whole processes: `python train.py` beside the shortest plain Keras script for the same training; the first step.
 
     python benchmarks/start_up.py
+    python benchmarks/start_up.py --epochs 200 --rounds 2
 
 The plain script trains the default network on the same digits for as many epochs, validates and tests, and records
 nothing. Processes take turns; the first of each, which fills the disk's cache, does not count.
@@ -45,7 +46,8 @@ class Stop(keras.callbacks.Callback):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=20)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "GRADIENT_ZOO_HOME": home, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": home}
@@ -57,36 +59,28 @@ def main() -> None:
 
         print("| epochs | plain script, s | `python train.py`, s | ratio | without tracking and pictures | ratio |")
         print("| --- | --- | --- | --- | --- | --- |")
-        for epochs in (20, 200):
-            tasks = {
-                "plain": process(sys.executable, "-c", PLAIN.replace("EPOCHS", str(epochs))),
-                "train": process(*train, f"epochs={epochs}"),
-                "bare": process(*train, f"epochs={epochs}", "tracking=none", "pictures=false"),
-            }
-            rounds = args.rounds if epochs == 20 else 2
-            times = {task: t[:, 0] for task, t in measured(tasks, rounds).items()}
-            shown = {task: f"{np.median(t):.2f}" for task, t in times.items()}
-            print(
-                f"| {epochs} | {shown['plain']} | {shown['train']} | {ratio(times['train'], times['plain'])} "
-                f"| {shown['bare']} | {ratio(times['bare'], times['plain'])} |",
-                flush=True,
-            )
+        tasks = {
+            "plain": process(sys.executable, "-c", PLAIN.replace("EPOCHS", str(args.epochs))),
+            "train": process(*train, f"epochs={args.epochs}"),
+            "bare": process(*train, f"epochs={args.epochs}", "tracking=none", "pictures=false"),
+        }
+        times = {task: t[:, 0] for task, t in interleaved(tasks, args.rounds, warm_up=1).items()}
+        shown = {task: f"{np.median(t):.2f}" for task, t in times.items()}
+        print(
+            f"| {args.epochs} | {shown['plain']} | {shown['train']} | {ratio(times['train'], times['plain'])} "
+            f"| {shown['bare']} | {ratio(times['bare'], times['plain'])} |",
+            flush=True,
+        )
 
         tasks = {
             "import": process(sys.executable, "-c", "import keras"),
             "first": process(*train, "+callbacks.first={_target_: first_step.Stop}"),
         }
-        times = {task: t[:, 0] for task, t in measured(tasks, args.rounds).items()}
+        times = {task: t[:, 0] for task, t in interleaved(tasks, args.rounds, warm_up=1).items()}
         imported, first = (float(np.median(t)) for t in times.values())
         print("\n| `import keras`, s | `python train.py` to the end of its first step, s | difference, s |")
         print("| --- | --- | --- |")
         print(f"| {imported:.2f} | {first:.2f} | {first - imported:.2f} |")
-
-
-def measured(tasks: dict, rounds: int) -> dict[str, np.ndarray]:
-    for task in tasks.values():
-        task()
-    return interleaved(tasks, rounds)
 
 
 if __name__ == "__main__":

@@ -27,24 +27,21 @@ BATCH, SHAPE, CLASSES = 128, (32, 32, 3), 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2, help="steps a round")
     args = parser.parse_args()
     torch.set_num_threads(os.cpu_count())
-    nets = {
-        "ResNet-20": (lambda: resnet(SHAPE, CLASSES, depth=20), pytorch_resnet20),
-        "VGG-16 small": (lambda: vgg(SHAPE, CLASSES, depth=16, small=True), pytorch_vgg16),
+    nets = {  # and the steps of a round
+        "ResNet-20": (lambda: resnet(SHAPE, CLASSES, depth=20), pytorch_resnet20, 8),
+        "VGG-16 small": (lambda: vgg(SHAPE, CLASSES, depth=16, small=True), pytorch_vgg16, 3),
     }
     print("| network | zoo, ms | bare Keras, ms | PyTorch, ms | zoo / bare Keras | zoo / PyTorch |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for name, (make, rival) in nets.items():
+    for name, (make, rival, steps) in nets.items():
         tasks = {
-            "zoo": trainer(make, SHAPE, BATCH, args.steps),
-            "bare": trainer(lambda make=make: bare(make()), SHAPE, BATCH, args.steps),
-            "torch": pytorch_trainer(rival(), args.steps),
+            "zoo": trainer(make, SHAPE, BATCH, steps),
+            "bare": trainer(lambda make=make: bare(make()), SHAPE, BATCH, steps),
+            "torch": pytorch_trainer(rival(), steps),
         }
-        for train in (*tasks.values(), *tasks.values()):
-            train()  # compiles, warms up
-        times = {task: t[:, 0] / args.steps * 1000 for task, t in interleaved(tasks, args.rounds).items()}
+        times = {task: t[:, 0] / steps * 1000 for task, t in interleaved(tasks, args.rounds).items()}
         shown = " | ".join(f"{np.median(t):.0f}" for t in times.values())
         ratios = " | ".join(ratio(times["zoo"], times[task]) for task in ("bare", "torch"))
         print(f"| {name} | {shown} | {ratios} |", flush=True)

@@ -201,9 +201,10 @@ def _begin(parent: int, cwd: str) -> None:
 def _import() -> None:
     """Import what every job needs, while the sweep is being prepared."""
     from zoo.startup import import_keras, quiet
+    from zoo.tracking.store import import_mlflow
 
     with quiet():
-        import mlflow  # noqa: F401
+        import_mlflow()
     import_keras()
 
 

@@ -88,7 +88,7 @@ class Ring:
 
     def read(self) -> None:
         """Take the rows written since the last call off the device."""
-        if not self.variables:
+        if not self.variables or not self.pending:
             return
         count = self._count()
         new = count - self.rows

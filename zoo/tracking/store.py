@@ -6,10 +6,12 @@ import importlib.metadata
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zoo.errors import UserError
+from zoo.startup import importing
 
 PACKAGES = ("tensorflow", "keras", "hydra-core", "omegaconf", "mlflow", "numpy")
 
@@ -27,6 +29,7 @@ class Store:
     """
 
     def __init__(self, home: Path, experiment: str, uri: str | None = None):
+        import_mlflow()
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -96,6 +99,14 @@ class Store:
         target.mkdir(parents=True, exist_ok=True)
         self.client.download_artifacts(run.info.run_id, "", str(target))
         return target
+
+
+def import_mlflow() -> None:
+    """Import MLflow, with what it imports only once it is used."""
+    if "mlflow" not in sys.modules:
+        with importing():
+            import mlflow.artifacts
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 
 @functools.cache
