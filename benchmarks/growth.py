@@ -2,8 +2,9 @@
 
     python benchmarks/growth.py
 
-`fit` with `GradientNorms` and without take turns in one process. The cost of a step is the difference of the fastest
-rounds' processor time.
+The norms of a step are taken of gradients of those shapes within one compiled loop, beside a loop that only makes the
+gradients: of whole steps the difference would be lost in noise. The fastest rounds count. How much of a step that is,
+overhead.py says.
 """
 
 import argparse
@@ -16,21 +17,23 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import tensorflow as tf
 from overhead import NETS, samples, trainer
 from side_by_side import interleaved
 
 from zoo import GradientNorms
 from zoo.models import mlp
 from zoo.telemetry.probe import Prober
+from zoo.telemetry.ring_tensorflow import norms
 from zoo.telemetry.rows import Rows
 
-BATCH, STEPS = 32, 100
 SIZES = [(10, 16), (50, 16), (100, 16), (200, 16), (400, 16), (10, 128), (10, 512), (10, 2048)]
+CALLS = 50
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=6)
     args = parser.parse_args()
     sizes(args.rounds)
     steps()
@@ -38,24 +41,40 @@ def main() -> None:
 
 
 def sizes(rounds: int) -> None:
-    print("| MLP | variables | plain step, ms | telemetry adds, ms | a variable, microseconds | ratio |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| MLP | variables | weights | norms of a step, microseconds | a variable, microseconds |")
+    print("| --- | --- | --- | --- | --- |")
     for depth, width in SIZES:
-        steps = STEPS if width < 2048 else 10
-        make = lambda depth=depth, width=width: mlp((width,), 10, depth=depth, width=width)  # noqa: E731
+        shapes = [*depth * [(width, width), (width,)], (width, 10), (10,)]
+        gradients = [tf.random.normal(shape) for shape in shapes]
         tasks = {
-            "plain": trainer(make, (width,), BATCH, steps),
-            "tracked": trainer(make, (width,), BATCH, steps, callbacks=[GradientNorms()]),
+            "gradients": loop(gradients, nothing),
+            "norms": loop(gradients, norms),
         }
-        times = interleaved(tasks, rounds)
-        plain, tracked = (times[task][:, 1].min() / steps * 1000 for task in tasks)
-        variables, added = 2 * (depth + 1), tracked - plain
-        print(
-            f"| {depth} x {width} | {variables} | {plain:.2f} | {added:.3f} | {added / variables * 1000:.1f} "
-            f"| {tracked / plain:.3f} |",
-            flush=True,
-        )
-        keras.utils.clear_session()
+        times = {task: t[:, 0].min() / CALLS * 1e6 for task, t in interleaved(tasks, rounds).items()}
+        added, weights = times["norms"] - times["gradients"], sum(int(np.prod(shape)) for shape in shapes)
+        each = f"{added:.0f} | {added / len(shapes):.2f}"
+        print(f"| {depth} x {width} | {len(shapes)} | {weights:,} | {each} |", flush=True)
+
+
+def nothing(gradients: list) -> tf.Tensor:
+    with tf.control_dependencies(gradients):
+        return tf.zeros(len(gradients))
+
+
+def loop(gradients: list, measure):
+    """Return a function that makes all gradients anew and measures them, `CALLS` times within one compiled call."""
+
+    def once(i, total):
+        with tf.control_dependencies([i]):
+            fresh = [tf.identity(g) for g in gradients]
+        return i + 1, total + measure(fresh)
+
+    @tf.function(autograph=False)
+    def calls():
+        start = (0, tf.zeros(len(gradients)))
+        return tf.while_loop(lambda i, _: i < CALLS, once, start, parallel_iterations=1)
+
+    return calls
 
 
 def steps() -> None:

@@ -27,7 +27,7 @@ IMAGES, SIDE = 512, 96
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--mnist")
     parser.add_argument("--cifar10")
     args = parser.parse_args()

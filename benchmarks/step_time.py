@@ -26,12 +26,12 @@ BATCH, SHAPE, CLASSES = 128, (32, 32, 3), 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     args = parser.parse_args()
     torch.set_num_threads(os.cpu_count())
     nets = {  # and the steps of a round
-        "ResNet-20": (lambda: resnet(SHAPE, CLASSES, depth=20), pytorch_resnet20, 8),
-        "VGG-16 small": (lambda: vgg(SHAPE, CLASSES, depth=16, small=True), pytorch_vgg16, 3),
+        "ResNet-20": (lambda: resnet(SHAPE, CLASSES, depth=20), pytorch_resnet20, 6),
+        "VGG-16 small": (lambda: vgg(SHAPE, CLASSES, depth=16, small=True), pytorch_vgg16, 2),
     }
     print("| network | zoo, ms | bare Keras, ms | PyTorch, ms | zoo / bare Keras | zoo / PyTorch |")
     print("| --- | --- | --- | --- | --- | --- |")

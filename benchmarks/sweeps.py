@@ -24,7 +24,7 @@ WORDS = ("epochs=3", "verbose=0")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=48)
-    parser.add_argument("--loop", type=int, default=8, help="jobs of each loop")
+    parser.add_argument("--loop", type=int, default=6, help="jobs of each loop")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "GRADIENT_ZOO_HOME": home, "TF_CPP_MIN_LOG_LEVEL": "3"}
