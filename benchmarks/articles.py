@@ -8,6 +8,7 @@ that lay one cure over it. Nothing else differs between the runs of a table but 
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import os
@@ -15,12 +16,12 @@ import statistics
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {"en": ROOT / "docs" / "articles.md", "zh": ROOT / "docs" / "articles.zh.md"}
 PICTURE = ROOT / "docs" / "articles_cosine.svg"
+DONE = ROOT / "mlruns" / "articles.jsonl"  # the runs of a measurement that was cut off: the next one goes on from them
 BEGIN, END = "<!-- claims: written by benchmarks/articles.py -->", "<!-- end of claims -->"
 SEEDS = 5
 RUNS_A_PROCESS = 20  # each leaves some MB behind that only the process's end gives back
@@ -129,16 +130,28 @@ def measure(setting: str, words: str, seed: int, *more: str) -> dict:
     }
 
 
-def measure_all(seeds: int, processes: int, *more: str) -> list[dict]:
-    """Do every run, `processes` at a time; say how far it is."""
+def _measure(job: tuple[str, str, int], more: tuple[str, ...]) -> dict:
+    return measure(*job, *more)
+
+
+def measure_all(seeds: int, processes: int, *more: str, known: Path | None = None) -> list[dict]:
+    """Do every run that the file `known` does not hold, `processes` at a time; say how far it is."""
     # One core a process: two processes that each spread over both cores would wait for each other.
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    todo, rows, began = jobs(seeds), [], time.perf_counter()
+    rows = [json.loads(line) for line in known.read_text().splitlines()] if known and known.is_file() else []
+    if rows:
+        print(f"{len(rows)} runs are known from {known}; delete it to measure them anew")
+    have = {(r["setting"], r["words"], r["seed"]) for r in rows}
+    todo, began = [job for job in jobs(seeds) if job not in have], time.perf_counter()
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, max_tasks_per_child=RUNS_A_PROCESS) as pool:
-        for done, future in enumerate(as_completed([pool.submit(measure, *job, *more) for job in todo]), start=1):
-            row = future.result()
+    # Not a ProcessPoolExecutor: on Python 3.11 it waits forever once its processes have had their runs.
+    with spawn.Pool(processes, maxtasksperchild=RUNS_A_PROCESS) as pool:
+        tasks = pool.imap_unordered(functools.partial(_measure, more=more), todo)
+        for done, row in enumerate(tasks, start=1):
             rows.append(row)
+            if known:
+                with known.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
             left = (time.perf_counter() - began) / done * (len(todo) - done) / 60
             print(f"{done}/{len(todo)}  {row['setting']} {row['words']} seed={row['seed']}  {row['verdict']}  ", end="")
             print(f"{row['accuracy']:.3f}  {row['seconds']:.0f} s  {left:.0f} min left", flush=True)
@@ -298,11 +311,13 @@ def main() -> None:
     if arguments.quick:
         print(render(measure_all(1, arguments.processes, "epochs=2"), "en"))
     else:
-        rows = measure_all(SEEDS, arguments.processes)
+        DONE.parent.mkdir(exist_ok=True)
+        rows = measure_all(SEEDS, arguments.processes, known=DONE)
         for language, page in PAGES.items():
             page.write_text(insert(page.read_text(), render(rows, language)))
             print(f"wrote {page.relative_to(ROOT)}")
         draw_cosine(PICTURE)
+        DONE.unlink()
     print(f"{(time.perf_counter() - began) / 60:.0f} min")
 
 
