@@ -148,5 +148,11 @@ def _usual(halves, *tensors):
 # Inlined, it would be hundreds of ops that each step has to skip.
 @tf.function(autograph=False, experimental_attributes={"_noinline": True})
 def _careful(halves, *tensors):
-    squares = tf.stack([2.0 * tf.nn.l2_loss(tf.cast(t, tf.float64)) for t in tensors])
-    return tf.cast(tf.sqrt(squares), tf.float32)
+    return tf.stack([_careful_norm(t) for t in tensors])
+
+
+def _careful_norm(tensor: tf.Tensor) -> tf.Tensor:
+    largest = tf.reduce_max(tf.abs(tensor))
+    usable = tf.math.is_finite(largest) & (largest > 0)
+    divisor = tf.where(usable, largest, 1.0)
+    return divisor * tf.sqrt(2.0 * tf.nn.l2_loss(tensor / divisor))
