@@ -104,8 +104,8 @@ def norms(tensors: list) -> tf.Tensor:
 def _gate(usual: tf.Tensor, halves: tf.Tensor, tensors: list) -> tf.Tensor:
     """Call the careful function only where it is needed, at the cost of three small ops where it is not.
 
-    `tf.cond` makes a switch for each tensor, `StatelessIf` calls a function with all of them in every step: 12 % and
-    5 % of the step of a 20-layer MLP, this 2 %.
+    `tf.cond` makes a switch for each tensor, and `StatelessIf` calls a function with all of them in every step: for the
+    42 gradients of a 20-layer MLP either costs more than the norms.
     """
     switch = tf.raw_ops.Switch(data=tf.sqrt(2.0 * halves), pred=usual)
     with tf.control_dependencies([tf.identity(switch.output_false)]):  # runs only if `usual` is false
