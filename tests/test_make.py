@@ -1,9 +1,12 @@
-"""What is done to a compiled model before its first step."""
+"""What is done to a model before its first step."""
 
+import hydra
 import keras
 import numpy as np
+import pytest
 
-from zoo.make import complete
+from zoo.config import CONF
+from zoo.make import build, complete, multiply_adds, steps_a_call
 from zoo.models import mlp
 
 
@@ -50,3 +53,60 @@ def test_a_model_whose_outputs_are_not_known_is_left_alone():
     model.compile("sgd", "mse")
     complete(model, np.zeros((2, 3)), np.zeros((2, 3)))
     assert not model.optimizer.built
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("mlp", (8, 8, 1), 64 * 64 * 5 + 64 * 10),
+        # LeCun et al. 1998, fig. 2, with C3 connected to all six maps of S2
+        ("lenet", (28, 28, 1), 28 * 28 * 6 * 25 + 10 * 10 * 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10),
+        # He et al. 2016, sec. 4.2: stages of 6 convolutions; the first of the second and third halve the image
+        (
+            "resnet20",
+            (32, 32, 3),
+            9 * (3 * 16 * 32**2 + 6 * 16 * 16 * 32**2)
+            + 9 * (16 * 32 * 16**2 + 5 * 32 * 32 * 16**2)
+            + 9 * (32 * 64 * 8**2 + 5 * 64 * 64 * 8**2)
+            + 64 * 10,
+        ),
+    ],
+)
+def test_multiply_adds_of_known_networks(name, shape, expected):
+    assert multiply_adds(build(name, shape, 10)) == expected
+
+
+def test_multiply_adds_of_what_shapes_do_not_tell_are_infinite():
+    tokens = keras.Input((None,))
+    recurrent = keras.Model(tokens, keras.layers.LSTM(4)(keras.layers.Embedding(9, 3)(tokens)))
+    assert multiply_adds(recurrent) == np.inf
+
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Subclassed()
+    model(np.zeros((2, 3), "float32"))
+    assert multiply_adds(model) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("words", "steps_an_epoch", "expected"),
+    [
+        ([], 41, 41),
+        ([], 1688, 8),
+        ([], 103, 1),
+        (["steps_per_execution=7"], 41, 7),
+        (["model.width=4096"], 41, 1),
+        (["+callbacks.mine._target_=keras.callbacks.ModelCheckpoint"], 41, 1),
+    ],
+)
+def test_small_steps_share_a_call(words, steps_an_epoch, expected):
+    with hydra.initialize_config_dir(CONF, version_base="1.3"):
+        cfg = hydra.compose("config", words)
+    model = mlp((8, 8, 1), 10, depth=2, width=cfg.model.width)
+    assert steps_a_call(cfg, model, steps_an_epoch) == expected

@@ -114,9 +114,10 @@ def test_known_verdicts(words, verdict, train):
     assert run.data.tags["verdict"] == verdict
 
 
-def test_the_same_seed_gives_the_same_history_bit_for_bit(train):
-    for _ in range(2):
-        train("deterministic=true", "epochs=2", "dropout.rate=0.2", "normalization=batch", "verbose=0")
+def test_the_same_seed_gives_the_same_history_bit_for_bit_however_many_steps_share_a_call(train):
+    for per_call in ("null", "1"):
+        words = ["epochs=2", "dropout.rate=0.2", "normalization=batch", "verbose=0"]
+        train("deterministic=true", f"steps_per_execution={per_call}", *words)
     first, second = (GradientHistory.load(folder / "gradients.npz") for folder in train.folders())
     np.testing.assert_array_equal(first.variable_norms, second.variable_norms)
     assert (train.folders()[0] / "history.csv").read_text() == (train.folders()[1] / "history.csv").read_text()

@@ -50,7 +50,7 @@ class Config:
     seed: int = 0
     epochs: int = 20
     batch_size: int = 32
-    steps_per_execution: int = 1
+    steps_per_execution: int | None = None
     rate_factor: float = 1.0
     precision: str = "float32"
     jit_compile: bool = False

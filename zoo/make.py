@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import math
 import pkgutil
 import sys
 
@@ -14,6 +15,12 @@ from zoo.errors import UserError, explain
 
 # Records are made before they are judged; other callbacks stay in between.
 CALLBACK_ORDER = {"gradient_norms": 0, "probe": 0, "stop_when_hopeless": 2}
+CALLBACKS_AN_EPOCH = {*CALLBACK_ORDER, "early_stopping"}  # they need not be called after every batch
+
+# A step that multiplies and adds fewer times than this in its forward pass is small: it takes milliseconds, of which
+# Python's call of it is a good part. No more of such steps share a call than a person would wait for.
+SMALL_STEP = 1e8
+STEPS_A_CALL = 100
 
 
 def make_data(cfg: DictConfig):
@@ -68,21 +75,21 @@ def choices(cfg: DictConfig) -> dict:
     }
 
 
-def compile_model(cfg: DictConfig, model, task: str, steps: int) -> None:
+def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> None:
     """Compile with the composed optimizer, schedule, clipping and loss, and the metric that the task calls for.
 
     Args:
         cfg: the composed config, left as it is.
         model: to compile.
         task: "categorical", "binary" or "regression".
-        steps: optimizer steps of the whole run, for the schedules.
+        steps_an_epoch: batches; for the schedules, and for `steps_a_call`.
     """
     import keras
 
     from zoo import losses, optimizers, schedules
 
     cfg = copy.deepcopy(cfg)
-    cfg.steps = steps
+    steps = cfg.steps = steps_an_epoch * cfg.epochs
     cfg.optimizer.learning_rate *= cfg.rate_factor
     schedule = OmegaConf.to_container(cfg.schedule, resolve=True)
     warmup = round(schedule.pop("warmup", 0.0) * steps)
@@ -100,17 +107,50 @@ def compile_model(cfg: DictConfig, model, task: str, steps: int) -> None:
     loss = instantiate(cfg.loss)
     if task == "categorical" and not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         loss = losses.OneHot(loss)
-    backend = keras.config.backend()
-    if backend == "torch" and cfg.steps_per_execution > 1:
-        raise UserError(f"steps_per_execution={cfg.steps_per_execution}: torch takes one step a call, leave it 1.")
     model.compile(
         optimizer=function(**make.keywords, **options),
         loss=loss,
         metrics=[metric],
-        steps_per_execution=cfg.steps_per_execution,
+        steps_per_execution=steps_a_call(cfg, model, steps_an_epoch),
         # Without XLA, Keras on JAX would not compile the step at all: ten times slower.
-        jit_compile=cfg.jit_compile or backend == "jax",
+        jit_compile=cfg.jit_compile or keras.config.backend() == "jax",
     )
+
+
+def steps_a_call(cfg: DictConfig, model, steps_an_epoch: int) -> int:
+    """Return `cfg.steps_per_execution`; where that is `null`, how many steps one call from Python shall run.
+
+    On TensorFlow small steps share a call, in equal parts of an epoch; the training is the same, bit for bit. Not where
+    a person's own callback may want to see every batch.
+
+    Raises:
+        UserError: if the backend cannot do what the config asks for.
+    """
+    import keras
+
+    backend = keras.config.backend()
+    if cfg.steps_per_execution is not None:
+        if backend == "torch" and cfg.steps_per_execution > 1:
+            raise UserError(f"steps_per_execution={cfg.steps_per_execution}: torch takes one step a call, leave it.")
+        return cfg.steps_per_execution
+    small = multiply_adds(model) * cfg.batch_size < SMALL_STEP
+    if backend != "tensorflow" or not small or set(cfg.callbacks) - CALLBACKS_AN_EPOCH:
+        return 1
+    return max(n for n in range(1, STEPS_A_CALL + 1) if steps_an_epoch % n == 0)
+
+
+def multiply_adds(model) -> float:
+    """Return how many multiply-adds kernels take for one sample; infinite where that does not follow from shapes."""
+    from zoo.telemetry.layers import layers_in_order
+
+    total = 0
+    for layer in layers_in_order(model):
+        if any(len(v.shape) > 1 for v in layer._trainable_variables):
+            try:
+                total += math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:])
+            except (AttributeError, TypeError, ValueError):  # another kind of kernel, a subclassed model, an open size
+                return math.inf
+    return total
 
 
 def complete(model, x, y) -> None:

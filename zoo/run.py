@@ -68,7 +68,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     began = time.perf_counter()
     data = make.make_data(cfg)
     model = make.build_model(cfg, data.input_shape, data.classes)
-    make.compile_model(cfg, model, data.task, steps=math.ceil(data.train_size / cfg.batch_size) * cfg.epochs)
+    make.compile_model(cfg, model, data.task, data.steps)
     make.initialize_on_data(cfg, model, data.fixed_batch(cfg.batch_size)[0])
     make.complete(model, *data.fixed_batch(2))
     parameters = model.count_params()
@@ -106,7 +106,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     try:
         with data.reading():
             model.fit(
-                **data.fit_arguments(epoch=epoch, steps_per_execution=cfg.steps_per_execution),
+                **data.fit_arguments(epoch=epoch, steps_per_execution=model.steps_per_execution),
                 epochs=epoch if over else cfg.epochs,
                 verbose=verbose,
                 callbacks=callbacks,
