@@ -42,7 +42,7 @@ docs: .venv/ready
 		hydra.sweep.dir=$(CURDIR)/mlruns/sweeps/docs
 	cp mlruns/sweeps/docs/comparison.png docs/vanishing.png
 
-# The tables of docs/articles.md, measured anew: under half an hour on two cores.
+# The tables of docs/articles.md, measured anew: about half an hour on two cores.
 articles: .venv/ready
 	$(BIN)/python benchmarks/articles.py
 
