@@ -33,11 +33,11 @@ CALLS = 50
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     sizes(args.rounds)
     steps()
-    probes(args.rounds)
+    probes(args.rounds // 3)
 
 
 def sizes(rounds: int) -> None:
