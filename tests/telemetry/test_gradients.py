@@ -291,14 +291,15 @@ def test_embedding_rows_that_repeat_are_summed():
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-22, 1.0, 1e22, 1e30])
+@pytest.mark.parametrize("features", [4, 90_000])
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=TORCH_COMPILES_FOR_A_MINUTE)])
-def test_gradients_whose_squares_leave_float32(size, jit_compile):
-    x = keras.Input((4,))
-    model = keras.Model(x, keras.layers.Dense(1, use_bias=False)(x))
+def test_gradients_whose_squares_leave_float32(size, features, jit_compile):
+    x = keras.Input((features,))
+    model = keras.Model(x, keras.layers.Dense(1)(x))
     model.compile(keras.optimizers.SGD(0.0), loss=lambda y, p: size * p, jit_compile=jit_compile)
     norms = GradientNorms()
-    model.fit(np.ones((1, 4)), np.ones((1, 1)), verbose=0, callbacks=[norms])
-    np.testing.assert_allclose(norms.history.norms, [[2 * size]], rtol=1e-5)
+    model.fit(np.ones((1, features)), np.ones((1, 1)), verbose=0, callbacks=[norms])
+    np.testing.assert_allclose(norms.history.variable_norms, [[features**0.5 * size, size]], rtol=1e-5)
 
 
 def test_nonfinite_gradients_are_kept_and_counted(data):

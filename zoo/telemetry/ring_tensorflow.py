@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from zoo.telemetry.ring import LARGEST, SMALLEST, Ring, replaced
 
+SMALL = 2**16  # entries; larger tensors take longer to convert to float64 than to guard
+
 
 class TensorFlowRing(Ring):
     """Rows in a variable that the step assigns."""
@@ -95,6 +97,25 @@ class TensorFlowRing(Ring):
 def norms(tensors: list) -> tf.Tensor:
     """L2 norm of each tensor that is not `None`: (n,) float32, right over the whole range of float32."""
     tensors = [_dense(t) for t in tensors if t is not None]
+    small = [i for i, t in enumerate(tensors) if (t.shape.num_elements() or SMALL + 1) <= SMALL]
+    large = sorted(set(range(len(tensors))) - set(small))
+    rows = []
+    if small:
+        rows.append(_doubled([tensors[i] for i in small]))
+    if large:
+        rows.append(_guarded([tensors[i] for i in large]))
+    row = tf.concat(rows, 0)
+    return tf.gather(row, np.argsort(small + large)) if small and large else row
+
+
+def _doubled(tensors: list) -> tf.Tensor:
+    """In float64 no square of a float32 leaves the range, so that no branch need slow the step down."""
+    squares = tf.stack([tf.nn.l2_loss(tf.cast(t, tf.float64)) for t in tensors])
+    return tf.cast(tf.sqrt(2.0 * squares), tf.float32)
+
+
+def _guarded(tensors: list) -> tf.Tensor:
+    """Squares of float32, and where those have left its range each tensor again, over its largest entry."""
     halves = tf.stack([tf.nn.l2_loss(t) for t in tensors])
     usual = tf.reduce_all((halves > SMALLEST) & (halves < LARGEST))
     choose = _branch if tf.executing_eagerly() or _in_xla() else _gate
@@ -104,8 +125,8 @@ def norms(tensors: list) -> tf.Tensor:
 def _gate(usual: tf.Tensor, halves: tf.Tensor, tensors: list) -> tf.Tensor:
     """Call the careful function only where it is needed, at the cost of three small ops where it is not.
 
-    `tf.cond` makes a switch for each tensor, and `StatelessIf` calls a function with all of them in every step: for the
-    42 gradients of a 20-layer MLP either costs more than the norms.
+    `tf.cond` makes a switch for each tensor, and `StatelessIf` calls a function with all in every step: for many
+    gradients either costs more than the norms.
     """
     switch = tf.raw_ops.Switch(data=tf.sqrt(2.0 * halves), pred=usual)
     with tf.control_dependencies([tf.identity(switch.output_false)]):  # runs only if `usual` is false
