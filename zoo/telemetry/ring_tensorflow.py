@@ -117,43 +117,17 @@ def _doubled(tensors: list) -> tf.Tensor:
 def _guarded(tensors: list) -> tf.Tensor:
     """Squares of float32, and where those have left its range each tensor again, over its largest entry."""
     halves = tf.stack([tf.nn.l2_loss(t) for t in tensors])
-    usual = tf.reduce_all((halves > SMALLEST) & (halves < LARGEST))
-    choose = _branch if tf.executing_eagerly() or _in_xla() else _gate
-    return tf.ensure_shape(choose(usual, halves, tensors), [len(tensors)])
-
-
-def _gate(usual: tf.Tensor, halves: tf.Tensor, tensors: list) -> tf.Tensor:
-    """Call the careful function only where it is needed, at the cost of three small ops where it is not.
-
-    `tf.cond` makes a switch for each tensor, and `StatelessIf` calls a function with all in every step: for many
-    gradients either costs more than the norms.
-    """
-    switch = tf.raw_ops.Switch(data=tf.sqrt(2.0 * halves), pred=usual)
-    with tf.control_dependencies([tf.identity(switch.output_false)]):  # runs only if `usual` is false
-        careful = _careful(halves, *tensors)
-    row, _ = tf.raw_ops.Merge(inputs=[switch.output_true, careful])
-    return row
-
-
-def _branch(usual: tf.Tensor, halves: tf.Tensor, tensors: list) -> tf.Tensor:
-    """As `_gate`, in ops that XLA and eager steps know."""
     inputs = [halves, *tensors]
     specs = [tf.TensorSpec(t.shape, t.dtype) for t in inputs]
+    # `tf.cond` would be lowered to switches, which make TensorFlow run the whole step in a slower way.
     (row,) = tf.raw_ops.StatelessIf(
-        cond=usual,
+        cond=tf.reduce_all((halves > SMALLEST) & (halves < LARGEST)),
         input=inputs,
         Tout=[tf.float32],
         then_branch=_usual.get_concrete_function(*specs),
         else_branch=_careful.get_concrete_function(*specs),
     )
-    return row
-
-
-def _in_xla() -> bool:
-    """Whether this is being traced for XLA, which has no public way to ask; `tf.cond` asks the same."""
-    from tensorflow.python.ops import control_flow_util
-
-    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    return tf.ensure_shape(row, [len(tensors)])
 
 
 def _dense(tensor) -> tf.Tensor:
@@ -166,8 +140,7 @@ def _usual(halves, *tensors):
     return tf.sqrt(2.0 * halves)
 
 
-# Inlined, it would be hundreds of ops that each step has to skip.
-@tf.function(autograph=False, experimental_attributes={"_noinline": True})
+@tf.function(autograph=False)
 def _careful(halves, *tensors):
     return tf.stack([_careful_norm(t) for t in tensors])
 
