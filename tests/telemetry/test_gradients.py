@@ -300,6 +300,7 @@ def test_gradients_whose_squares_leave_float32(size, features, jit_compile):
     norms = GradientNorms()
     model.fit(np.ones((1, features)), np.ones((1, 1)), verbose=0, callbacks=[norms])
     np.testing.assert_allclose(norms.history.variable_norms, [[features**0.5 * size, size]], rtol=1e-5)
+    np.testing.assert_allclose(norms.history.norms, [[(features + 1) ** 0.5 * size]], rtol=1e-5)
 
 
 def test_nonfinite_gradients_are_kept_and_counted(data):
