@@ -169,7 +169,8 @@ def train(recipe: Recipe, folder: Path, mnist: str | None = None, *, record: boo
     import tensorflow as tf
 
     from zoo.telemetry.gradients import GradientNorms
-    from zoo.telemetry.probe import Probes, save_probes
+    from zoo.telemetry.probe import Probes
+    from zoo.telemetry.probes_file import save_probes
 
     x, y, classes = load_data(recipe.data, mnist)
     x = x * np.float32(recipe.x_scale) + np.float32(recipe.x_shift)

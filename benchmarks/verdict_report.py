@@ -10,7 +10,7 @@ from other_tools import TOOLS, View
 from verdict_runs import LABELS, Run
 
 from zoo.telemetry.history import GradientHistory
-from zoo.telemetry.probe import load_probes
+from zoo.telemetry.probes_file import load_probes
 from zoo.telemetry.verdict import Verdict, diagnose
 
 OURS = "gradient-zoo"

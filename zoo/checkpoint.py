@@ -47,7 +47,7 @@ class Checkpoint(keras.callbacks.Callback):
                 variable.assign(file[f"v{i}"])
         self._memories = memory["callbacks"]
         if self.probes is not None:
-            self.probes.results = memory["probes"]
+            self.probes.resume(memory["probes"])
         self._random = memory["random"]
         return memory["epochs"], memory["stopped"]
 

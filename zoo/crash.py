@@ -12,7 +12,8 @@ from zoo.data import Dataset
 from zoo.telemetry.flight import Flight, flight, last_steps, stand_out
 from zoo.telemetry.gradients import GradientNorms
 from zoo.telemetry.history import GradientHistory
-from zoo.telemetry.probe import Probes, save_probes
+from zoo.telemetry.probe import Probes
+from zoo.telemetry.probes_file import save_probes
 
 MOST_SUSPECTS = 10
 

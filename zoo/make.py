@@ -141,10 +141,10 @@ def steps_a_call(cfg: DictConfig, model, steps_an_epoch: int) -> int:
 
 def multiply_adds(model) -> float:
     """Return how many multiply-adds kernels take for one sample; infinite where that does not follow from shapes."""
-    from zoo.telemetry.layers import layers_in_order
+    from zoo.telemetry.layers import all_layers
 
     total = 0
-    for layer in layers_in_order(model):
+    for layer in all_layers(model):
         if any(len(v.shape) > 1 for v in layer._trainable_variables):
             try:
                 total += math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:])

@@ -1,14 +1,20 @@
 """The probe against a gradient tape written by hand."""
 
+import copy
+import dataclasses
+import pickle
+
 import keras
 import numpy as np
 import pytest
 import sklearn.datasets
 import tensorflow as tf
 
-from zoo import GradientNorms, probe
+from zoo import GradientHistory, GradientNorms, diagnose, probe
 from zoo.models import densenet, mlp, resnet
-from zoo.telemetry.probe import MEASURES, Prober, Probes, load_probes, save_probes
+from zoo.telemetry.measures import MEASURES
+from zoo.telemetry.probe import Prober, Probes
+from zoo.telemetry.probes_file import load_probes, save_probes
 
 BATCH, CLASSES = 16, 4
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -227,3 +233,145 @@ def test_save_and_load(tmp_path):
 def test_a_model_that_is_not_compiled():
     with pytest.raises(RuntimeError, match="compile"):
         probe(mlp((6,), CLASSES), *batch(6))
+
+
+def softmax_classifier(*hidden):
+    return keras.Sequential([keras.Input((6,)), *hidden, keras.layers.Dense(CLASSES, "softmax", name="classes")])
+
+
+def test_an_output_with_a_softmax_of_its_own_is_measured_before_it():
+    """What the loss looks through: delta is that of the logits, (softmax - one-hot), not 0."""
+    x, y = batch(6)
+    model = softmax_classifier(keras.layers.Dense(8, "tanh"))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    p = probe(model, x, y)
+    delta = model(x).numpy() - np.eye(CLASSES)[y]
+    assert p.preactivation.tolist() == [False, True] and p.measured.all()
+    np.testing.assert_allclose(p.delta_norm[-1], np.sqrt(np.mean(np.sum(delta**2, axis=1))), rtol=1e-5)
+    assert 0.1 < p.arriving < 10
+    assert diagnose(probes=[p]).name == "healthy"
+
+
+def test_thirty_sigmoid_layers_in_a_model_in_a_model_are_those_of_a_flat_one():
+    x, y = batch(6)
+    probes = []
+    for wrap in (lambda layers: layers, lambda layers: [keras.Sequential([keras.Sequential(layers)])]):
+        keras.utils.set_random_seed(3)
+        hidden = [keras.layers.Dense(6, "sigmoid", name=f"d{i:02}") for i in range(30)]
+        model = softmax_classifier(*wrap(hidden))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        norms = GradientNorms()
+        probes.append(probe(model, x, y))
+        model.fit(x, y, verbose=0, callbacks=[norms])
+        assert norms.history.layers == probes[-1].layers == [*(f"d{i:02}" for i in range(30)), "classes"]
+    flat, nested = probes
+    np.testing.assert_allclose(nested.delta_norm, flat.delta_norm, rtol=1e-5)
+    assert nested.arriving < 1e-12
+    assert diagnose(probes=[nested]).name == "vanishing"
+
+
+def test_probes_go_on_over_fits_and_begin_anew_with_another_model():
+    x, y = batch(6)
+    probes = Probes(x, y)
+    first, second = (compiled(mlp((6,), CLASSES, depth=d, width=8)) for d in (1, 2))
+    first.fit(x, y, verbose=0, callbacks=[probes])
+    first.compile(keras.optimizers.Adam(0.01), LOSS)
+    first.fit(x, y, verbose=0, epochs=2, callbacks=[probes])
+    assert len(probes.results) == 4 and probes.previous == []
+    second.fit(x, y, verbose=0, callbacks=[probes])
+    assert [len(p.layers) for p in probes.results] == [3, 3]
+    assert [[len(p.layers) for p in results] for results in probes.previous] == [[2] * 4]
+
+
+def test_what_is_compiled_or_frozen_anew_is_probed_as_it_is_now():
+    x, y = batch(6)
+    model = compiled(mlp((6,), CLASSES, depth=2, width=8))
+    prober = Prober(model)
+    whole = [prober(x, y) for _ in range(6)][-1]  # by now the pass is traced
+    model.layers[1].trainable = False
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"))
+    part = prober(x, y)
+    assert part.layers == whole.layers[1:]
+    np.testing.assert_allclose(part.loss, BATCH * whole.loss, rtol=1e-5)
+    model.trainable = False
+    model.compile("sgd", LOSS)
+    frozen = prober(x, y)
+    assert frozen.layers == [] and frozen.delta_norm.shape == (0,) and "nothing to train" in frozen.missing
+    verdict = diagnose(probes=[frozen])
+    assert verdict.name == "undecided" and "nothing to train" in verdict.sentence
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_probes_are_pickled_and_copied_and_their_copies_found(used):
+    x, y = batch(6)
+    model, probes = compiled(mlp((6,), CLASSES, depth=1, width=8)), Probes(x, y)
+    if used:
+        model.fit(x, y, verbose=0, callbacks=[probes])
+    again = pickle.loads(pickle.dumps(probes))
+    assert [p.loss for p in again.results] == [p.loss for p in probes.results]
+    twin = copy.deepcopy(probes)
+    model.fit(x, y, verbose=0, callbacks=[twin])
+    assert len(twin.results) == 2
+    if not used:  # as a tuner does: it trains with the copy, and drops it
+        losses = [p.loss for p in twin.results]
+        del twin
+        assert [p.loss for p in probes.results] == losses
+
+
+def test_weights_that_are_the_models_own_and_a_history_without_losses_are_undecided():
+    class Linear(keras.Model):
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(shape[-1], CLASSES), initializer="glorot_uniform", name="kernel")
+
+        def call(self, x):
+            return keras.ops.matmul(x, self.kernel)
+
+    x, y = batch(6)
+    p = probe(compiled(Linear()), x, y)
+    assert p.layers and not p.measured.any() and (p.gradient_norm > 0).all()
+    assert "own weights" in p.missing
+    assert diagnose(probes=[p]).name == "undecided"
+    nothing = np.zeros((0, 1), np.float32)
+    empty = GradientHistory(["a"], ["a/kernel"], np.zeros(1, int), np.zeros(0, int), nothing, nothing[:, 0])
+    assert diagnose(empty).name == "undecided"
+
+
+def test_save_and_load_recurrent_attention_and_residual_parts(tmp_path):
+    inputs = keras.Input((5, 6))
+    h = keras.layers.LSTM(6, return_sequences=True, name="memory")(inputs)
+    h = keras.layers.Add(name="stream")([h, keras.layers.MultiHeadAttention(2, 3, name="attention")(h, h)])
+    model = compiled(keras.Model(inputs, keras.layers.Dense(CLASSES)(keras.layers.GlobalAveragePooling1D()(h))))
+    x, y = batch(5, 6)
+    probes = Probes(x, y)
+    model.fit(x, y, epochs=1, verbose=0, callbacks=[probes])
+    save_probes(tmp_path / "probes.npz", probes.results)
+    for a, b in zip(probes.results, load_probes(tmp_path / "probes.npz"), strict=True):
+        assert (a.times[0].layer, a.attentions[0].layer, a.residuals[0].layer) == ("memory", "attention", "stream")
+        np.testing.assert_array_equal(a.times[0].delta_norm, b.times[0].delta_norm)
+        assert a.times[0].delta_norm.shape == a.times[0].activation_rms.shape == (5,)
+        np.testing.assert_allclose(dataclasses.astuple(a.attentions[0])[1:], dataclasses.astuple(b.attentions[0])[1:])
+        np.testing.assert_allclose(a.residuals[0].share, b.residuals[0].share)
+        np.testing.assert_array_equal(a.measured, b.measured)
+
+
+def test_what_an_accelerator_measures_is_what_the_host_measures(monkeypatch):
+    """Where tensors do not lie in the processor's memory, `keras.ops` measures them instead of NumPy."""
+    inputs = keras.Input((5, 6))
+    h = keras.layers.Bidirectional(keras.layers.GRU(3, return_sequences=True))(inputs)
+    h = h + keras.layers.MultiHeadAttention(2, 3)(h, h, use_causal_mask=True)
+    h = keras.layers.ReLU()(keras.layers.Dense(7)(keras.layers.GlobalAveragePooling1D()(h)))
+    model = compiled(keras.Model(inputs, keras.layers.Dense(CLASSES)(h)))
+    x, y = batch(5, 6)
+    host = probe(model, x, y)
+    monkeypatch.setattr("zoo.telemetry.pass_tensorflow._on_host", lambda: False)
+    prober = Prober(model)
+    for _ in range(6):  # operation by operation, then traced
+        there = prober(x, y)
+        for name in MEASURES:
+            np.testing.assert_allclose(getattr(there, name), getattr(host, name), rtol=1e-5, atol=1e-7, err_msg=name)
+        for a, b in zip(there.times, host.times, strict=True):
+            np.testing.assert_allclose(a.delta_norm, b.delta_norm, rtol=1e-5)
+            np.testing.assert_allclose(a.activation_rms, b.activation_rms, rtol=1e-5)
+        np.testing.assert_allclose(there.attentions[0].entropy, host.attentions[0].entropy, rtol=1e-5)
+        np.testing.assert_allclose(there.attentions[0].logit_rms, host.attentions[0].logit_rms, rtol=1e-5)
+        np.testing.assert_allclose(there.residuals[0].share, host.residuals[0].share, rtol=1e-5)

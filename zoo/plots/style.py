@@ -17,6 +17,7 @@ VERDICTS = {
     "saturated": PINK,
     "stalled": ORANGE,
     "unstable": SKY,
+    "undecided": "#BBBBBB",
 }
 INK, GREY, ZERO = "#222222", "#6E6E6E", "#D0D0D0"
 DPI = 110

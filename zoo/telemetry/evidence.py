@@ -107,10 +107,10 @@ class Loss:
 
 
 class Depth:
-    """One probe along the depth: only layers with weights between units count."""
+    """One probe along the depth: only layers count that have weights between units and whose delta could be had."""
 
     def __init__(self, probe: Probe):
-        kernel = np.asarray(probe.has_kernel, bool)
+        kernel = np.asarray(probe.has_kernel, bool) & probe.measured
         self.probe = probe
         self.layers = [name for name, k in zip(probe.layers, kernel, strict=True) if k]
         self.activations = [a for a, k in zip(probe.activations, kernel, strict=True) if k]

@@ -6,34 +6,41 @@ row a step goes to a ring buffer, which is read back once a window or epoch. The
 """
 
 import contextlib
-import functools
-import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import keras
-import numpy as np
 
-from zoo.telemetry.history import GradientHistory, header_path
-from zoo.telemetry.rows import Rows
+from zoo.telemetry.copies import Copied
+from zoo.telemetry.history import GradientHistory
+from zoo.telemetry.recording import Numbers, Recording
 
 WINDOW = 1024
 
 
-class GradientNorms(keras.callbacks.Callback):
+class GradientNorms(Copied, keras.callbacks.Callback):
     """Records the gradient norm of every variable and layer at every optimizer step, on TensorFlow, JAX or torch.
 
     Norms are taken before clipping and after unscaling (loss scaling). With gradient accumulation a step is one batch.
     A step that holds NaN or infinity is recorded as such. Model and optimizer are touched only while a step runs:
     checkpoints written in between are those of an untracked model.
 
+    One callback goes on with one history over any number of `fit` calls, also if the model is compiled anew or other
+    layers are frozen: the columns are of all variables that were trained at some time, 0 where one was frozen. With
+    another model a new history begins. The callback can be pickled and copied, with what it has recorded.
+
+    A train step that applies several optimizers (a GAN's) is one row, in which each fills the columns of its
+    variables; one that is applied more than once in a step begins a new row each time. Clip norms are then the root of
+    the sum of squares over those that clip.
+
     Args:
         updates: also record the norm of each variable and of its change in the step (`history.update_ratios`);
             costs a copy of the weights a step.
         path: file that the rows are written to as training goes on, never more than 1,024 steps late, for
             `GradientHistory.recover` should the process be killed; beside it a JSON file says what they are. `None`
-            for memory, and beyond 16 MB a temporary file.
+            for memory, and beyond 16 MB a temporary file. A second model's rows, and those of a copy, go to a file of
+            their own beside it: rows.f32, rows.2.f32.
 
     Example:
         norms = GradientNorms()
@@ -48,24 +55,43 @@ class GradientNorms(keras.callbacks.Callback):
             apply; `tf.distribute`; on JAX a step that flax.nnx compiles, or that updates within `jax.lax.cond`.
     """
 
+    left_out: ClassVar[dict[str, object]] = {
+        **dict.fromkeys(("_model", "_ring", "_watched", "_session", "_plain", "_tracked")),
+        "_armed": False,
+        "_attached": False,
+    }
+
     def __init__(self, *, updates: bool = False, path: str | Path | None = None):
         super().__init__()
         self.updates, self.path = updates, path and Path(path)
-        self._epoch_ends: list[int] = []
-        self._header = None
+        self._recordings: list[Recording] = []  # the last is the current model's
+        self._numbers = Numbers()
         self._ring = None
-        self._watched = None
+        self._watched = self._session = None
         self._plain = self._tracked = None
         self._armed = False
         self._attached = False
 
     @property
     def history(self) -> GradientHistory:
-        """Everything recorded so far, up to the last finished step."""
-        if self._ring is None:
-            raise RuntimeError("GradientNorms has no history yet: give it to model.fit(callbacks=[...]) first.")
+        """Everything recorded so far of the current model, up to the last finished step.
+
+        A callback that recorded nothing itself, and of which exactly one copy did, has that copy's.
+        """
+        if not self._recordings:
+            nothing = "GradientNorms has no history yet: give it to model.fit(callbacks=[...]) first."
+            return self.the_copy(nothing, "history").history
         self._read()
-        return self._ring.history(np.array(self._epoch_ends, np.int64))
+        return self._recordings[-1].history()
+
+    @property
+    def previous(self) -> list[GradientHistory]:
+        """The histories of the models before the current one, in order."""
+        return [recording.history() for recording in self._recordings[:-1]]
+
+    def recorded(self) -> int:
+        """Return how many steps were recorded, of all models."""
+        return sum(map(len, self._recordings))
 
     def resume(self, epochs: int) -> None:
         """Go on after the first `epochs` epochs that `path` holds, of a training that was cut off.
@@ -73,8 +99,11 @@ class GradientNorms(keras.callbacks.Callback):
         Raises:
             FileNotFoundError: if `path` holds none.
         """
-        header = json.loads(header_path(self.path).read_text())
-        self._epoch_ends = header["epoch_ends"][:epochs]
+        self._recordings[:] = [Recording.resumed(self.path, epochs)]
+
+    def __getstate__(self) -> dict:
+        self._read()
+        return super().__getstate__()
 
     @contextlib.contextmanager
     def watch(self, model: keras.Model) -> Iterator["GradientNorms"]:
@@ -95,11 +124,13 @@ class GradientNorms(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._read()
-        self._epoch_ends.append(len(self._ring.kept) if self._ring.kept is not None else 0)
-        self._describe()
-        if self._ring.variables and not self._ring.rows:
+        recording = self._recordings[-1]
+        recording.epoch_ends.append(len(recording))
+        recording.describe()
+        if self._watched.trainable_variables and not self._ring.rows:
             raise RuntimeError(
-                "GradientNorms saw no gradient in an epoch: the model's train step does not apply model.optimizer."
+                "GradientNorms saw no gradient in an epoch: the model's train step does not apply model.optimizer, nor "
+                "another optimizer among the model's attributes."
             )
 
     def on_train_end(self, logs: dict | None = None) -> None:
@@ -113,28 +144,44 @@ class GradientNorms(keras.callbacks.Callback):
         other = getattr(model.train_function, "recorder", None)
         if other is not None and other is not self and other._attached and other._session is self._session:
             raise RuntimeError("GradientNorms already records this training: give it one GradientNorms, not two.")
+        if self._watched is not model:
+            self._detach()
         self._watched = model
         if not self._attached and self._plain is not None and model.train_function is self._plain:
             # The same compiled model is trained again: its traced step still fits.
             model.train_function = self._tracked
             self._attached = True
             return
+        recording = self._recording_of(model)
         if self._ring is None or not self._ring.fits(model):
-            if self._ring is not None:
-                self._epoch_ends = []
-            keep = functools.partial(Rows, path=self.path, size=self._epoch_ends[-1] if self._epoch_ends else 0)
-            self._header = None
-            self._ring = _ring_of_backend()(model, window=WINDOW, updates=self.updates, keep=keep)
-        self._ring.steps_per_call = model.steps_per_execution
+            self._ring = _ring_of_backend()(model, window=WINDOW, updates=self.updates, recording=recording)
+        self._ring.steps_per_call = max(self._ring.steps_per_call, model.steps_per_execution)
         self._plain = model.train_function
-        traced, ring = self._ring.train_function(), self._ring
+        self._tracked = model.train_function = self._tracking(self._ring)
+        self._attached = True
+
+    def _recording_of(self, model: keras.Model) -> Recording:
+        """Return the recording that `model` goes on with, now the last one."""
+        found = next((recording for recording in self._recordings if recording.of(model)), None)
+        if found is None:
+            numbered = self.path and (self._recordings or self.is_copy)
+            found = Recording(self._numbers.next(self.path) if numbered else self.path)
+        else:
+            self._recordings.remove(found)
+        self._recordings.append(found)
+        found.take(model)
+        return found
+
+    def _tracking(self, ring) -> Callable:
+        """Return the model's train function with the ring in it."""
+        traced = ring.train_function()
 
         def tracked(*args):
-            if self._armed is False or (self._armed and model.history is not self._session):
+            if self._armed is False or (self._armed and ring.model.history is not self._session):
                 # A training that raised between two steps left this function behind; this call is not ours.
                 self._detach()
-                model.make_train_function()
-                return model.train_function(*args)
+                ring.model.make_train_function()
+                return ring.model.train_function(*args)
             if self._armed:
                 self._armed = False
             if ring.full:
@@ -149,8 +196,7 @@ class GradientNorms(keras.callbacks.Callback):
                 raise
 
         tracked.recorder = self
-        self._tracked = model.train_function = tracked
-        self._attached = True
+        return tracked
 
     def _detach(self) -> None:
         if self._attached:
@@ -160,18 +206,9 @@ class GradientNorms(keras.callbacks.Callback):
                 self._watched.train_function = self._plain
 
     def _read(self) -> None:
-        self._ring.read()
-        if self._header is None:
-            self._describe()
-
-    def _describe(self) -> None:
-        """Write what the rows are, and where epochs end."""
-        if self.path is None or self._ring.kept is None:
-            return
-        self._header = self._header or self._ring.header()
-        whole = header_path(self.path).with_suffix(".tmp")
-        whole.write_text(json.dumps(self._header | {"epoch_ends": self._epoch_ends}))
-        os.replace(whole, header_path(self.path))
+        if self._ring is not None:
+            self._ring.read()
+            self._ring.recording.describe()
 
 
 def _ring_of_backend() -> type:

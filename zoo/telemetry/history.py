@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.telemetry.columns import Columns
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GradientHistory:
@@ -18,15 +20,16 @@ class GradientHistory:
 
     Attributes:
         layers: names of the layers that own trainable variables, in forward order.
-        variables: paths of the trainable variables, in the optimizer's order.
+        variables: paths of the variables that were trained, in the model's order.
         owners: (variables,) int64, the index in `layers` of each variable's layer.
         steps: (steps,) int64, the number of each optimizer step, from 0.
-        variable_norms: (steps, variables) float32, before clipping and after unscaling.
+        variable_norms: (steps, variables) float32, before clipping and after unscaling; 0 where a variable has no
+            gradient in a step, or was frozen.
         losses: (steps,) float32, each step's loss on its batch, regularization included; NaN where the train step does
             not pass it through `optimizer.scale_loss`.
         clip_norms: (steps, 2) float32, the global norm that entered clipping and the one that left it; NaN where the
-            step applied no update (gradient accumulation, an overflow that loss scaling skipped). `None` without
-            clipping.
+            step applied no update (gradient accumulation, an overflow that loss scaling skipped) or did not clip.
+            `None` if none did.
         weight_norms: (steps, variables) float32, of each variable before its update; `None` unless asked for.
         update_norms: (steps, variables) float32, of each variable's change; `None` unless asked for.
         epoch_ends: (epochs,) int64, how many steps were recorded when each epoch ended.
@@ -94,22 +97,21 @@ class GradientHistory:
         """Make sense of what `GradientNorms` writes.
 
         Args:
-            rows: (steps, columns) float32: each variable's norm, the loss, two clip norms if `clips`, and, if
-                `updates`, each variable's weight norm and update norm.
+            rows: (steps, columns) float32, as `Columns` has it.
             layers, variables, owners, epoch_ends: as of the history.
             clips, updates: which columns there are.
         """
-        n = len(variables)
+        columns = Columns(len(variables), clips, updates)
         return cls(
             layers=list(layers),
             variables=list(variables),
             owners=np.array(owners, np.int64),
             steps=np.arange(len(rows), dtype=np.int64),
-            variable_norms=rows[:, :n],
-            losses=rows[:, n],
-            clip_norms=rows[:, n + 1 : n + 3] if clips else None,
-            weight_norms=rows[:, -2 * n : -n] if updates else None,
-            update_norms=rows[:, -n:] if updates else None,
+            variable_norms=rows[:, columns.norms],
+            losses=rows[:, columns.loss],
+            clip_norms=rows[:, columns.clip_norms] if clips else None,
+            weight_norms=rows[:, columns.weight_norms] if updates else None,
+            update_norms=rows[:, columns.update_norms] if updates else None,
             epoch_ends=np.array(epoch_ends, np.int64),
         )
 
@@ -121,8 +123,8 @@ class GradientHistory:
             FileNotFoundError: if no step was recorded there.
         """
         header = json.loads(header_path(path).read_text())
-        columns = len(header["variables"]) * (1 + 2 * header["updates"]) + 1 + 2 * header["clips"]
-        rows = np.fromfile(path, np.float32)
+        columns = len(Columns(len(header["variables"]), header["clips"], header["updates"]))
+        rows = np.fromfile(rows_path(path, header.pop("rows", None)), np.float32)
         rows = rows[: len(rows) // columns * columns].reshape(-1, columns)  # without the row that was being written
         header["epoch_ends"] = [end for end in header["epoch_ends"] if end <= len(rows)]
         return cls.of_rows(rows, **header)
@@ -185,6 +187,12 @@ class GradientHistory:
 def header_path(path: str | Path) -> Path:
     """Where it is written what the rows in `path` are."""
     return Path(path).with_suffix(".json")
+
+
+def rows_path(path: str | Path, name: str | None) -> Path:
+    """Where the rows of `path` lie: in the file `name` beside it while one with more columns takes its place."""
+    new = Path(path).with_name(name) if name else Path(path)
+    return new if new.exists() else Path(path)
 
 
 def _root_sum_square(norms: np.ndarray) -> np.ndarray:

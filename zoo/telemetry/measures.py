@@ -1,14 +1,16 @@
-"""What the probe says of one layer, from tensors that a pass has brought together; the same on every backend."""
+"""What the probe says of one layer, from the tensors of a pass.
+
+The functions are given `xp`: NumPy where the tensors lie in the processor's own memory, `keras.ops` on an accelerator,
+where moving them would take longer than to measure them.
+"""
 
 import functools
 import math
 import operator
 
-import keras
 import numpy as np
-from keras import ops
 
-from zoo.telemetry.sites import Call, Site, recorded_calls, sites
+from zoo.telemetry.plan import Plan, Site
 
 MEASURES = (
     "activation_mean",
@@ -28,155 +30,173 @@ SATURATION = {
     "tanh": (-(0.95**0.5), 0.95**0.5),
     "softsign": (-(1 - 0.05**0.5), 1 - 0.05**0.5),
 }
-JACOBIAN_SAMPLES = 16
-SMALL = 2**17  # entries; to bring larger tensors together costs more at each probe than it saves at the first
-
-
-def legend(found: list[Site]) -> tuple[list[str], list[bool], list[str]]:
-    """Return the names of the layers, whether each has a kernel, and its activation's name."""
-    return [s.name for s in found], [s.has_kernel for s in found], [s.activation for s in found]
-
-
 # What the probe multiplies the loss by: it keeps the deltas of half precision in its range. The optimizer's own loss
 # scale may be one that overflows, on its way to a lower one.
 SCALE = 1024.0
+ROUNDING = 5e-3  # of a sum in half precision
 
 
-def table(found: list[Site], tensors: list[tuple], deltas: list, gradients: list, scale, samples):
-    """Return the measures of all layers: (measures, layers) float32.
-
-    Small layers of the same shapes are measured together: a deep network has few kinds, and ops for each kind take much
-    less to trace and to compile than ops for each layer.
+def measure(plan: Plan, tensors: list, events: list[tuple], gradients: list, samples: int, xp) -> dict:
+    """Return the measures of all layers.
 
     Args:
-        found: the layers.
-        tensors: for each layer its own outputs and the activations that follow, one a call.
-        deltas: gradients of the scaled loss with respect to the outputs, in their order.
-        gradients: of the scaled loss with respect to the model's trainable variables.
-        scale: what the loss was multiplied by.
+        plan: what is measured.
+        tensors: those of the plan.
+        events: for each gradient that the step took, the indices of the variables that it trains by it, and the deltas
+            by their keys, of the loss times `SCALE`.
+        gradients: what the optimizer got, one for each of the model's trainable variables, `None` where it got none.
         samples: in the batch.
+        xp: NumPy or `keras.ops`.
+
+    Returns:
+        "table": (measures, layers); "loops" and "attentions": for each of the plan's, its two arrays; "residuals": the
+        share of each, NaN where there is no sum.
     """
-    samples, deltas = ops.cast(samples, "float32"), iter(deltas)
-    layers = [
-        (outputs, after, [next(deltas) for _ in outputs], [gradients[k] for k in site.variables])
-        for site, (outputs, after) in zip(found, tensors, strict=True)
+    columns = [_column(site, tensors, events, gradients, samples, xp) for site in plan.sites]
+    return {
+        "table": xp.transpose(xp.stack([xp.stack(column) for column in columns])) if columns else [],
+        "loops": [_along_time(loop, tensors, events, samples, xp) for loop in plan.loops],
+        "attentions": [_attention(attention, tensors, xp) for attention in plan.attentions],
+        "residuals": [_share(residual, tensors, xp) for residual in plan.residuals],
+    }
+
+
+def seen(site: Site, events: list[tuple]) -> bool:
+    """Whether a gradient that trains the layer was taken: its delta can be had."""
+    return bool(site.points) and any(trained & set(site.variables) for trained, _ in events)
+
+
+def _column(site: Site, tensors: list, events: list[tuple], gradients: list, samples: int, xp) -> list:
+    """Return the measures of one layer, in the order of `MEASURES`; its calls count together."""
+    known = [_single(xp, gradients[k]) for k in site.variables if gradients[k] is not None]
+    gradient = _norm(xp, known) if known else xp.zeros((), "float32")
+    nothing = xp.full((), np.nan, "float32")
+    if not site.points:
+        return [nothing] * 7 + [gradient] + [nothing] * 2
+    deltas = [_delta(point.key, site.variables, events, xp) for point in site.points]
+    points = site.points
+    if any(d is not None for d in deltas):  # a call that no loss depends on does not count beside one that does
+        points = [point for point, d in zip(points, deltas, strict=True) if d is not None]
+        deltas = [d for d in deltas if d is not None]
+    after = [_single(xp, tensors[point.after]) for point in points]
+    mean, square, spread, dead = (_mean(parts) for parts in zip(*(_spread(xp, v) for v in after), strict=True))
+    saturated = xp.zeros((), "float32")
+    if site.activation in SATURATION:
+        low, high = SATURATION[site.activation]
+        saturated = _mean([xp.mean(_single(xp, xp.logical_or(v < low, v > high))) for v in after])
+    own = [tensors[point.output] for point in points]
+    delta_rms = delta_norm = nothing
+    if seen(site, events):
+        size = samples * sum(math.prod(t.shape[1:]) for t in own)
+        total = _norm(xp, deltas) if deltas[0] is not None else xp.zeros((), "float32")
+        delta_rms, delta_norm = samples * total / math.sqrt(size), samples * total / math.sqrt(samples)
+    return [
+        mean,
+        xp.sqrt(xp.maximum(square - xp.square(mean), 0.0)),
+        xp.sqrt(square),
+        xp.sqrt(xp.where(square > 0, spread / xp.where(square > 0, square, 1.0), 0.0)),
+        xp.sqrt(_mean([_mean_square(xp, _single(xp, t)) for t in own])),
+        delta_rms,
+        delta_norm,
+        gradient,
+        dead,
+        saturated,
     ]
-    kinds: dict[tuple, list[int]] = {}
-    for number, (site, layer) in enumerate(zip(found, layers, strict=True)):
-        kinds.setdefault(_kind(number, site, layer), []).append(number)
-    columns = []
-    for numbers in kinds.values():
-        # A list of one stacked tensor for each call or variable that layers of this kind have.
-        outputs, after, delta, weights = (
-            [_stacked(same) for same in zip(*group, strict=True)]
-            for group in zip(*(layers[n] for n in numbers), strict=True)
-        )
-        delta, weights = [samples * (d / scale) for d in delta], [w / scale for w in weights]
-        columns.append(_measure(found[numbers[0]].activation, outputs, after, delta, weights, samples))
-    order = np.argsort([number for numbers in kinds.values() for number in numbers])
-    return ops.take(ops.concatenate(columns, axis=1), order, axis=1)
 
 
-def _kind(number: int, site: Site, layer: tuple[list, ...]) -> tuple:
-    """Return what layers must have in common to be measured together; large ones, and unknown sizes, stay alone."""
-    shapes = tuple(tuple(tuple(t.shape) for t in tensors) for tensors in layer)
-    small = all(None not in shape and math.prod(shape) <= SMALL for tensors in shapes for shape in tensors)
-    return site.activation, shapes, None if small else number
+def _delta(key: tuple, variables: list[int], events: list[tuple], xp):
+    """Return the gradient at `key` of what trains `variables`; `None` if nothing of it depends on that tensor."""
+    found = [deltas[key] for trained, deltas in events if key in deltas and trained & set(variables)]
+    return functools.reduce(operator.add, [_single(xp, d) / SCALE for d in found]) if found else None
 
 
-def _stacked(tensors: tuple):
-    """(...) each -> (layers, ...) float32."""
-    return ops.stack([ops.cast(t, "float32") for t in tensors])
+def _spread(xp, values) -> tuple:
+    """Return mean, mean square, variance over samples (mean over units), and the share of units that are always 0."""
+    units = values.shape[-1] if len(values.shape) > 1 else 1
+    center = xp.mean(values, axis=0)
+    spread = _mean_square(xp, values - center)
+    active = xp.reshape(values != 0, (-1, units)) if len(values.shape) else values
+    dead = xp.mean(_single(xp, xp.logical_not(xp.any(active, axis=0))))
+    return xp.mean(center), spread + _mean_square(xp, center), spread, dead
 
 
-def _measure(activation: str, outputs: list, after: list, deltas: list, weights: list, samples):
-    """Return (measures, layers) of some layers of one kind, in the order of `MEASURES`.
+def _along_time(loop: tuple, tensors: list, events: list[tuple], samples: int, xp) -> tuple:
+    """Return (steps,) rms of a cell's output and (steps,) norm of delta, in the order in which the layer walks."""
+    _, variables, states, key, backwards = loop
+    states = _single(xp, tensors[states])
+    others = tuple(i for i in range(len(states.shape)) if i != 1)
+    rms = xp.sqrt(xp.mean(xp.square(states), axis=others))
+    delta = _delta(key, variables, events, xp)
+    if delta is None:
+        return rms, xp.zeros_like(rms)
+    largest = xp.max(xp.abs(delta))
+    divisor = xp.where(largest > 0, largest, 1.0)
+    norm = samples * divisor * xp.sqrt(xp.sum(xp.square(delta / divisor), axis=others) / samples)
+    return rms, xp.flip(norm, axis=0) if backwards else norm
 
-    Each list holds (layers, ...) tensors, one for each call of a shared layer; its calls count together.
-    """
-    if not outputs:
-        gradient = _norm(weights)
-        nothing = ops.full_like(gradient, np.nan)
-        return ops.stack([nothing] * 7 + [gradient] + [nothing] * 2)
-    mean = _over(after, lambda v: v)
-    square = _over(after, ops.square)
-    dead = _over([ops.all(ops.equal(_units(v), 0.0), axis=1) for v in after], lambda d: ops.cast(d, "float32"))
-    saturated = ops.zeros_like(mean)
-    if activation in SATURATION:
-        low, high = SATURATION[activation]
-        saturated = _over(after, lambda v: ops.cast(ops.logical_or(v < low, v > high), "float32"))
-    std = ops.sqrt(ops.maximum(square - mean**2, 0.0))
-    delta_norm = _norm(deltas)
-    size = samples * sum(float(np.prod(d.shape[2:])) for d in deltas)
-    spread = _over(after, lambda v: ops.var(v, axis=1))
-    variation = ops.sqrt(ops.where(square > 0, spread / ops.where(square > 0, square, 1.0), 0.0))
-    return ops.stack(
-        [
-            mean,
-            std,
-            ops.sqrt(square),
-            variation,
-            ops.sqrt(_over(outputs, ops.square)),
-            delta_norm / ops.sqrt(size),
-            delta_norm / ops.sqrt(samples),
-            _norm(weights),
-            dead,
-            saturated,
-        ]
+
+def _attention(attention: tuple, tensors: list, xp) -> tuple:
+    """Return the entropy over the largest possible, and the rms of the logits, over what each query may see."""
+    _, query, key, mask, causal = attention
+    query, key = (xp.transpose(_single(xp, tensors[i]), (0, 2, 1, 3)) for i in (query, key))
+    if query.shape[1] != key.shape[1]:  # grouped queries
+        key = xp.repeat(key, query.shape[1] // key.shape[1], axis=1)
+    logits = xp.matmul(query, xp.transpose(key, (0, 1, 3, 2))) / math.sqrt(query.shape[-1])
+    visible = xp.ones_like(logits)
+    if mask is not None:
+        mask = _single(xp, tensors[mask])
+        visible = visible * (xp.expand_dims(mask, 1) if len(mask.shape) == 3 else mask)
+    if causal:
+        visible = visible * _single(xp, xp.tril(xp.ones(tuple(logits.shape[-2:]), "float32")))
+    several = xp.sum(visible, axis=-1) > 1  # where there is but one to look at, there is no choice
+    shifted = xp.where(
+        visible > 0, logits - xp.max(xp.where(visible > 0, logits, -1e30), axis=-1, keepdims=True), -1e30
     )
+    weights = xp.exp(shifted)
+    weights = weights / xp.maximum(xp.sum(weights, axis=-1, keepdims=True), 1e-30)
+    entropy = -xp.sum(xp.where(weights > 0, weights * xp.log(xp.maximum(weights, 1e-30)), 0.0), axis=-1)
+    share = xp.where(several, entropy / xp.log(xp.maximum(xp.sum(visible, axis=-1), 2.0)), 0.0)
+    several = _single(xp, several)
+    mean_square = xp.sum(xp.square(logits) * visible) / xp.maximum(xp.sum(visible), 1.0)
+    return xp.sum(share) / xp.maximum(xp.sum(several), 1.0), xp.sqrt(mean_square)
 
 
-def _over(tensors: list, function):
-    """(layers,) means of `function` over each layer's entries, and over the tensors."""
-    means = [ops.mean(_entries(function(t)), axis=1) for t in tensors]
-    return means[0] if len(means) == 1 else ops.mean(ops.stack(means), axis=0)
+def _share(residual: tuple, tensors: list, xp):
+    """Return the branch's rms over the sum's; NaN where the sum is not one of the branch and one of the streams."""
+    _, branch, total, streams = residual
+    branch, total = _single(xp, tensors[branch]), _single(xp, tensors[total])
+    size = _rms(xp, total)
+    share = _rms(xp, branch) / size
+    if not streams:
+        return share
+    away = [_rms(xp, total - branch - _single(xp, tensors[stream])) for stream in streams]
+    return xp.where(functools.reduce(xp.minimum, away) < ROUNDING * size, share, np.nan)
 
 
-def _norm(tensors: list):
-    """(layers,) L2 norms of all entries together; divided by the largest, so that no square leaves float32."""
-    tensors = [_entries(t) for t in tensors]
-    largest = functools.reduce(ops.maximum, [ops.max(ops.abs(t), axis=1) for t in tensors])
-    divisor = ops.where(largest > 0, largest, 1.0)
-    squares = [ops.sum(ops.square(t / ops.expand_dims(divisor, 1)), axis=1) for t in tensors]
-    return divisor * ops.sqrt(functools.reduce(operator.add, squares))
+def _single(xp, tensor):
+    return tensor.astype(np.float32) if xp is np else xp.cast(tensor, "float32")
 
 
-def _entries(values):
-    """(layers, ...) -> (layers, entries)."""
-    return ops.reshape(values, (values.shape[0], -1))
+def _mean(values: list):
+    return functools.reduce(operator.add, values) / len(values)
 
 
-def _units(values):
-    """(layers, batch, ..., units) -> (layers, batch * ..., units)."""
-    return ops.reshape(values, (values.shape[0], -1, values.shape[-1]))
+def _rms(xp, values):
+    return xp.sqrt(_mean_square(xp, values))
 
 
-def singular_values(model: keras.Model, x, slope) -> np.ndarray:
-    """Return (layers,) mean singular values of dense layers' Jacobians, on up to 16 samples; NaN for other layers.
-
-    Args:
-        model: whose layers.
-        x: (batch, ...) inputs.
-        slope: gets an elementwise function and its input z, and returns the function's derivative at z.
-    """
-    with recorded_calls(model) as calls:
-        model(keras.tree.map_structure(lambda a: a[:JACOBIAN_SAMPLES], x), training=False)
-    return np.array([_mean_singular_value(site, slope) for site in sites(model, calls)], np.float32)
+def _mean_square(xp, values):
+    flat = xp.reshape(values, (-1,))
+    if xp is np:  # without a copy of the size of the values
+        total = np.dot(flat, flat)
+        if np.isfinite(total) and total > 1e-30:
+            return np.float32(total / max(flat.size, 1))
+    return xp.mean(xp.square(flat))
 
 
-def _mean_singular_value(site: Site, slope) -> float:
-    if not site.calls or not isinstance(site.calls[0].layer, keras.layers.Dense):
-        return np.nan
-    dense, after = site.calls[0].layer, site.after[0].layer
-    x = ops.cast(site.calls[0].inputs[0], "float32")
-    z = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), ops.cast(dense.kernel, "float32"))
-    z = z + ops.cast(dense.bias, "float32") if dense.use_bias else z
-    derivative = slope(dense.activation if after is dense else lambda z: after(dense.activation(z)), z)
-    jacobian = ops.expand_dims(derivative, 1) * ops.expand_dims(ops.cast(dense.kernel, "float32"), 0)
-    values = ops.svd(jacobian, compute_uv=False)
-    return float(ops.convert_to_numpy(ops.mean(values)))
-
-
-def usable(calls: list[Call], reaches) -> list[Call]:
-    """Return the calls of which `reaches` holds for every output: not those within loops, which keep their values."""
-    return [call for call in calls if all(reaches(t) for t in call.outputs)]
+def _norm(xp, tensors: list):
+    """L2 norm of all entries together; divided by the largest, so that no square leaves float32."""
+    largest = functools.reduce(xp.maximum, [xp.max(xp.abs(t)) for t in tensors])
+    divisor = xp.where(largest > 0, largest, 1.0)
+    squares = [xp.sum(xp.square(t / divisor)) for t in tensors]
+    return divisor * xp.sqrt(functools.reduce(operator.add, squares))

@@ -1,54 +1,144 @@
-"""The probe's forward and backward pass in TensorFlow."""
+"""The probe's pass in TensorFlow."""
+
+import contextlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from zoo.telemetry import measures
-from zoo.telemetry.sites import recorded_calls, sites
+from zoo.telemetry.calls import Recorder
+from zoo.telemetry.dry_step import Assigned, without_update
+from zoo.telemetry.jacobian import singular_values
+from zoo.telemetry.layers import raw_value
+from zoo.telemetry.plan import Plan
+from zoo.telemetry.reading import Outline
+
+# To trace a pass takes longer than some passes operation by operation: it is traced for the one after these.
+UNTRACED = 4
 
 
 class Pass:
-    """One compiled pass over a batch that leaves the model's state (moving statistics, dropout seeds) as it was."""
+    """The training step over a batch, without its update; it leaves the model's state as it was."""
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self._compiled = tf.function(self._run, autograph=False, reduce_retracing=True)
+        self._traced = tf.function(self._run, autograph=False)
+        self._count = 0
+        self._written: dict[int, keras.Variable] = {}
 
-    def __call__(self, x, y) -> tuple:
-        """Return loss, (measures, layers) table and (names, has_kernel, activations)."""
-        loss, table = self._compiled(x, y)
-        return loss.numpy(), table.numpy(), self._legend
+    def __call__(self, x, y) -> tuple[Outline, dict]:
+        """Return an outline and its tensors."""
+        self._count += 1
+        if self._count <= UNTRACED or self.model.run_eagerly:
+            assigned = Assigned()
+            with assigned.watched(_copy):
+                tensors = self._run(x, y)
+            self._written |= {key: variable for key, (variable, _) in assigned.before.items()}
+            assigned.restore()
+            return self._outline, tensors
+        return self._run_traced(x, y)
+
+    def _run_traced(self, x, y) -> tuple[Outline, dict]:
+        traced = Assigned()
+        with traced.watched(lambda variable: None):
+            step = self._traced.get_concrete_function(x, y)
+        self._written |= {key: variable for key, (variable, _) in traced.before.items()}
+        assigned = Assigned()
+        assigned.before = {key: (variable, _copy(variable)) for key, variable in self._written.items()}
+        known = {id(raw_value(v)) for v in [*self.model.variables, *self._written.values()]}
+        others = [(v, tf.identity(v)) for v in step.variables if id(v) not in known]  # TensorFlow's own
+        tensors = self._traced(x, y)
+        assigned.restore()
+        for variable, value in others:
+            variable.assign(value)
+        return self._outline, tensors
 
     def _run(self, x, y):
-        state = [v for v in self.model.variables if not v.trainable]
-        before = [tf.identity(v.value) for v in state]
-        with tf.GradientTape() as tape:
-            with recorded_calls(self.model) as calls:
-                outputs = self.model(x, training=True)
-            loss = self.model._compute_loss(x=x, y=y, y_pred=outputs, training=True)
-            scaled = loss * measures.SCALE
-        graph = getattr(loss, "graph", None)
-        found = sites(self.model, measures.usable(calls, lambda t: getattr(t, "graph", None) is graph))
-        targets = [call.outputs[0] for site in found for call in site.calls]
-        gradients = tape.gradient(scaled, [*targets, *self.model.trainable_variables], unconnected_gradients="zero")
-        gradients = [tf.convert_to_tensor(g) for g in gradients]
-        table = measures.table(
-            found,
-            [([c.outputs[0] for c in site.calls], [c.outputs[0] for c in site.after]) for site in found],
-            gradients[: len(targets)],
-            gradients[len(targets) :],
-            measures.SCALE,
-            tf.shape(keras.tree.flatten(x)[0])[0],
-        )
-        for variable, value in zip(state, before, strict=True):
-            variable.assign(value)
-        self._legend = measures.legend(found)
-        return tf.cast(loss, tf.float32), table
+        self._events, self._tapes, self._losses = [], [], []
+        self._gradients = [None] * len(self.model.trainable_variables)
+        self._place = {}
+        for i, variable in enumerate(self.model.trainable_variables):
+            self._place |= {id(variable): i, id(raw_value(variable)): i}
+        self._recorder = recorder = Recorder(zero=self._zero)
+        with (
+            _tape("gradient", self._gradient),
+            _tape("__enter__", self._enter),
+            _tape("__exit__", self._exit),
+            recorder.watching(self.model),
+            without_update(self.model, "apply", self._apply),
+        ):
+            self.model.train_step(keras.utils.pack_x_y_sample_weight(x, y))
+        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        plan = Plan.of(self.model, recorder, lambda t: getattr(t, "graph", None) is graph)
+        samples = keras.tree.flatten(x)[0].shape[0]
+        self._outline, tensors = Outline.of(plan, self._losses, self._events, self._gradients, samples, _on_host())
+        return tensors
+
+    def _enter(self, original, tape):
+        self._tapes.append(tape)
+        return original(tape)
+
+    def _exit(self, original, tape, *args):
+        self._tapes.remove(tape)
+        return original(tape, *args)
+
+    def _zero(self, key, shape, dtype):
+        zero = tf.zeros(shape, dtype)
+        for tape in self._tapes:
+            tape.watch(zero)
+        self._recorder.zeros[key] = zero
+        return zero
+
+    def _gradient(self, original, tape, target, sources, output_gradients=None, **options):
+        flat = tf.nest.flatten(sources)
+        trained = {self._place[id(s)] for s in flat if id(s) in self._place}
+        if not trained or output_gradients is not None:
+            return original(tape, target, sources, output_gradients, **options)
+        self._losses.append(tf.add_n([tf.reduce_sum(tf.cast(t, tf.float32)) for t in tf.nest.flatten(target)]))
+        wanted = self._recorder.differentiable()
+        scale = tf.nest.map_structure(lambda t: tf.fill(tf.shape(t), tf.cast(measures.SCALE, t.dtype)), target)
+        found = original(tape, target, [*flat, *wanted.values()], scale, **options)
+        deltas = {
+            key: tf.convert_to_tensor(d) for key, d in zip(wanted, found[len(flat) :], strict=True) if d is not None
+        }
+        self._events.append((trained, deltas))
+        return tf.nest.pack_sequence_as(sources, [_unscaled(g) for g in found[: len(flat)]])
+
+    def _apply(self, grads, trainable_variables=None):
+        variables = self.model.trainable_variables if trainable_variables is None else trainable_variables
+        for gradient, variable in zip(grads, variables, strict=True):
+            if gradient is not None and id(variable) in self._place:
+                self._gradients[self._place[id(variable)]] = tf.convert_to_tensor(gradient)
 
     def jacobians(self, x) -> np.ndarray:
         """Return (layers,) mean singular values of dense layers' Jacobians; NaN for other layers."""
-        return measures.singular_values(self.model, x, _slope)
+        return singular_values(self.model, x, _slope)
+
+
+@contextlib.contextmanager
+def _tape(name: str, method):
+    """Within it, `method(original, tape, ...)` takes the place of a method of every gradient tape."""
+    original = getattr(tf.GradientTape, name)
+    setattr(tf.GradientTape, name, lambda tape, *args, **kwargs: method(original, tape, *args, **kwargs))
+    try:
+        yield
+    finally:
+        setattr(tf.GradientTape, name, original)
+
+
+def _copy(variable: keras.Variable) -> tf.Tensor:
+    return tf.identity(raw_value(variable))
+
+
+def _unscaled(gradient):
+    if isinstance(gradient, tf.IndexedSlices):  # of an embedding
+        return tf.IndexedSlices(gradient.values / measures.SCALE, gradient.indices, gradient.dense_shape)
+    return None if gradient is None else gradient / tf.cast(measures.SCALE, gradient.dtype)
+
+
+def _on_host() -> bool:
+    return not tf.config.list_logical_devices("GPU")
 
 
 def _slope(function, z):

@@ -2,16 +2,49 @@
 
 Weight-gradient norms alone hide one kind of vanishing: with ReLU and Glorot weights in square layers the
 back-propagated gradient halves at every layer while weight gradients stay flat, because activations shrink the other
-way. The probe measures both, in one forward and one backward pass.
+way. The probe measures both, by the model's own training step without its update: one forward and one backward pass.
 """
 
 import dataclasses
-from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
 
-from zoo.telemetry.measures import MEASURES
+from zoo.telemetry.copies import Copied
+from zoo.telemetry.dry_step import built
+from zoo.telemetry.layers import optimizers_of
+from zoo.telemetry.measures import MEASURES, seen
+from zoo.telemetry.recurrent import TimeProfile
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """What an attention layer shows, over what each query may see.
+
+    Attributes:
+        layer: its name.
+        entropy: of its weights, over the largest possible, in [0, 1]; 0: each query looks at one place, 1: at all
+            alike. Mean over heads, queries and samples, of queries that have a choice.
+        logit_rms: root mean square of what the softmax is applied to.
+    """
+
+    layer: str
+    entropy: float
+    logit_rms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual:
+    """What a branch adds to a residual stream.
+
+    Attributes:
+        layer: name of the addition; of a bare `+`, the name of the layer that the branch ends with.
+        share: rms of the branch over the rms of the sum.
+    """
+
+    layer: str
+    share: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,13 +52,17 @@ class Probe:
     """What one batch showed. Arrays are (layers,) float32 unless said.
 
     A layer's activation is the output of the activation that follows it (through normalization, dropout or addition),
-    or its own output where none does. Delta is the gradient of a sample's loss with respect to the layer's own output.
+    or its own output where none does. Delta is the gradient of a sample's loss with respect to the layer's own output;
+    of an output layer with a softmax or sigmoid of its own, with respect to what that is applied to: Keras' losses on
+    TensorFlow look through to there, and there it is of the same size on every backend. What a layer is called for more
+    than once counts together. Where the training step takes several gradients (of several losses), a layer's delta is
+    of those that train it.
 
     Attributes:
         layers: names, as in `GradientHistory.layers`.
         has_kernel: bool; false for normalization and the like, which hold no weights between units.
         activations: name of each layer's activation function, "" where it has none.
-        loss: of the batch.
+        loss: of the batch; the sum, where the step trains by several.
         activation_mean, activation_std, activation_rms: over units and samples.
         variation: how much the activation tells samples apart: root mean square over units of the deviation over
             samples, divided by activation_rms. 0: the layer says the same whatever the input.
@@ -38,6 +75,15 @@ class Probe:
         saturated: share of activation values where the slope is below 5 % of its largest (sigmoid, tanh, softsign).
         jacobian: mean singular value of the layer's Jacobian, activation included (Glorot & Bengio 2010, sec. 4.2.1),
             NaN for layers that are not dense; empty unless asked for.
+        measured: bool; false where no delta could be had: of a layer that the step did not call or does not train, or
+            whose output lies within a loop. Its row is NaN.
+        preactivation: bool; true where delta and output_rms are of what the layer's own softmax or sigmoid is applied
+            to.
+        times: the recurrent cells along time.
+        attentions: the attention layers.
+        residuals: the additions that a branch ends in: by `keras.layers.Add`, by `+` in a functional model, and by `+`
+            in a layer's own code where what is added are sequences, (batch, steps, units).
+        missing: what could not be measured, and why, in one sentence; "" if nothing.
     """
 
     layers: list[str]
@@ -55,52 +101,108 @@ class Probe:
     dead: np.ndarray
     saturated: np.ndarray
     jacobian: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+    measured: np.ndarray | None = None
+    preactivation: np.ndarray | None = None
+    times: list[TimeProfile] = dataclasses.field(default_factory=list)
+    attentions: list[Attention] = dataclasses.field(default_factory=list)
+    residuals: list[Residual] = dataclasses.field(default_factory=list)
+    missing: str = ""
+
+    def __post_init__(self):
+        if self.measured is None:  # of an earlier version's file
+            object.__setattr__(self, "measured", ~np.isnan(np.asarray(self.activation_rms)))
+        if self.preactivation is None:
+            object.__setattr__(self, "preactivation", np.zeros(len(self.layers), bool))
 
     @property
     def arriving(self) -> float:
-        """The share of the output layer's delta norm that reaches the first layer."""
-        return float(self.delta_norm[0] / self.delta_norm[-1]) if self.delta_norm[-1] else 0.0
+        """The share of the output layer's delta norm that reaches the first layer; NaN if none was measured."""
+        delta = self.delta_norm[self.measured]
+        if not len(delta):
+            return np.nan
+        return float(delta[0] / delta[-1]) if delta[-1] else 0.0
 
 
-def probe(model: keras.Model, x, y, *, jacobian: bool = False) -> Probe:
-    """Measure every layer of a compiled model on the batch (x, y), as in training; the model stays as it is.
+def probe(model: keras.Model, x, y=None, *, jacobian: bool = False) -> Probe:
+    """Measure every layer on the batch (x, y), as in training; the model stays as it is.
 
     Args:
-        model: compiled, with a loss that is a mean over the batch.
+        model: compiled, with a loss that is a mean over the batch; or with a `compute_loss` or `train_step` of its own.
         x: (batch, ...) inputs, or a structure of them.
-        y: targets.
+        y: targets, or a structure of them; `None` for a model that needs none.
         jacobian: also measure the mean singular value of dense layers' Jacobians, on up to 16 samples.
 
     Raises:
-        RuntimeError: if the model is not compiled.
+        RuntimeError: if the model has no optimizer.
     """
     return Prober(model)(x, y, jacobian=jacobian)
 
 
 class Prober:
-    """`probe` for many batches of one model: the pass is compiled once (not on torch)."""
+    """`probe` for many batches of one model: the pass is compiled once (on TensorFlow after some probes, not on torch).
+
+    Raises:
+        RuntimeError: if the model has no optimizer.
+    """
 
     def __init__(self, model: keras.Model):
-        if getattr(model, "optimizer", None) is None:
+        if not optimizers_of(model):
             raise RuntimeError("the probe needs a compiled model: call model.compile(optimizer=..., loss=...) first.")
         self.model = model
-        self._pass = _pass_of_backend()(model)
+        self._pass, self._compiled = None, []
 
-    def __call__(self, x, y, *, jacobian: bool = False) -> Probe:
+    def __call__(self, x, y=None, *, jacobian: bool = False) -> Probe:
         """Measure on the batch (x, y)."""
         x, y = keras.tree.map_structure(lambda a: a if a is None else keras.ops.convert_to_tensor(a), (x, y))
-        if not self.model.built:
-            self.model(x)
-        loss, table, (names, has_kernel, activations) = self._pass(x, y)
-        singular = self._pass.jacobians(x)[: len(names)] if jacobian else np.zeros(0, np.float32)
+        built(self.model, x)
+        compiled = [*optimizers_of(self.model), getattr(self.model, "loss", None), *self.model.trainable_variables]
+        if len(compiled) != len(self._compiled) or any(
+            a is not b for a, b in zip(compiled, self._compiled, strict=True)
+        ):
+            # For the first time, or compiled or frozen anew since: what was traced no longer fits.
+            self._pass, self._compiled = _pass_of_backend()(self.model), compiled
+        outline, tensors = self._pass(x, y)
+        loss, numbers = outline.finish(tensors)
+        sites = outline.plan.sites
         return Probe(
-            names,
-            np.array(has_kernel),
-            activations,
-            float(loss),
-            **dict(zip(MEASURES, table, strict=True)),
-            jacobian=singular,
+            [site.name for site in sites],
+            np.array([site.has_kernel for site in sites], bool),
+            [site.activation for site in sites],
+            loss,
+            **dict(zip(MEASURES, numbers["table"] if sites else np.zeros((len(MEASURES), 0), np.float32), strict=True)),
+            jacobian=self._pass.jacobians(x) if jacobian else np.zeros(0, np.float32),
+            measured=np.array([seen(site, outline.events) for site in sites], bool),
+            preactivation=np.array([site.preactivation for site in sites], bool),
+            times=[
+                TimeProfile(loop[0], *pair) for loop, pair in zip(outline.plan.loops, numbers["loops"], strict=True)
+            ],
+            attentions=[
+                Attention(attention[0], *map(float, pair))
+                for attention, pair in zip(outline.plan.attentions, numbers["attentions"], strict=True)
+            ],
+            residuals=[
+                Residual(residual[0], float(share))
+                for residual, share in zip(outline.plan.residuals, numbers["residuals"], strict=True)
+                if not np.isnan(share)
+            ],
+            missing=_missing(outline),
         )
+
+
+def _missing(outline) -> str:
+    sites = outline.plan.sites
+    if not sites:
+        return "the model has nothing to train: there is no layer to measure."
+    if not outline.events:
+        return "the training step takes no gradient that can be seen: loss and back-propagated gradients are missing."
+    unseen = [site.name for site in sites if not seen(site, outline.events)]
+    if not unseen:
+        return ""
+    names = ", ".join(unseen[:3]) + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else "")
+    return (
+        f"no back-propagated gradient of {names}: not called, called within a loop, the model's own weights, or "
+        "trained by no gradient of this step."
+    )
 
 
 def _pass_of_backend() -> type:
@@ -116,52 +218,59 @@ def _pass_of_backend() -> type:
     return Pass
 
 
-class Probes(keras.callbacks.Callback):
+class Probes(Copied, keras.callbacks.Callback):
     """Probes before the first step and at each epoch's end, on one batch.
+
+    One callback goes on with its results over any number of `fit` calls; with another model a new list begins. It can
+    be pickled and copied, with its results.
 
     Args:
         x, y: the batch.
     """
 
-    def __init__(self, x, y):
+    left_out: ClassVar[dict[str, object]] = {"_model": None, "_prober": None}
+
+    def __init__(self, x, y=None):
         super().__init__()
         self.x, self.y = x, y
-        self.results: list[Probe] = []
+        self._results: list[list[Probe]] = [[]]  # the last is the current model's
+        self._resumed = False
         self._prober = None
+
+    @property
+    def results(self) -> list[Probe]:
+        """The probes of the current model, in order; those of the one copy that was used, if this one was not."""
+        if not self.recorded() and self.copies:
+            nothing = "Probes has no results yet: give it to model.fit(callbacks=[...]) first."
+            return self.the_copy(nothing, "results").results
+        return self._results[-1]
+
+    @property
+    def previous(self) -> list[list[Probe]]:
+        """The probes of the models before the current one, in order."""
+        return self._results[:-1]
+
+    def recorded(self) -> int:
+        """Return how many probes were made, of all models."""
+        return sum(map(len, self._results))
+
+    def resume(self, results: list[Probe]) -> None:
+        """Go on after the probes of a training that was cut off."""
+        self._results[:] = [list(results)]
+        self._resumed = True
 
     def start(self, model: keras.Model) -> None:
         """Probe before the first step, if that has not been done."""
         if self._prober is None or self._prober.model is not model:
             self._prober = Prober(model)
-        if not self.results:
-            self.results.append(self._prober(self.x, self.y))
+            if self._results[-1] and not self._resumed:
+                self._results.append([])
+            self._resumed = False
+        if not self._results[-1]:
+            self._results[-1].append(self._prober(self.x, self.y))
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self.start(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.results.append(self._prober(self.x, self.y))
-
-
-def save_probes(path: str | Path, probes: list[Probe]) -> None:
-    """Write probes to one `.npz` without pickles: names once, each measure as (probes, layers)."""
-    first = probes[0]
-    np.savez_compressed(
-        path,
-        layers=np.array(first.layers),
-        has_kernel=first.has_kernel,
-        activations=np.array(first.activations),
-        loss=np.array([p.loss for p in probes], np.float32),
-        **{name: np.stack([getattr(p, name) for p in probes]) for name in MEASURES},
-    )
-
-
-def load_probes(path: str | Path) -> list[Probe]:
-    """Read what `save_probes` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
-    layers, activations = arrays["layers"].tolist(), arrays["activations"].tolist()
-    return [
-        Probe(layers, arrays["has_kernel"], activations, float(loss), **{name: arrays[name][i] for name in MEASURES})
-        for i, loss in enumerate(arrays["loss"])
-    ]
+        self._results[-1].append(self._prober(self.x, self.y))

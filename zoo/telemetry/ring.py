@@ -1,53 +1,84 @@
 """The ring buffer of gradient norms: what does not depend on the backend."""
 
 import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 
-from zoo.telemetry.history import GradientHistory
-from zoo.telemetry.layers import owners
-from zoo.telemetry.rows import Rows
+from zoo.telemetry.columns import Columns
+from zoo.telemetry.layers import all_layers, call_order, optimizers_of, replaced
+from zoo.telemetry.recording import Recording
 
 # Squares outside these bounds may have left float32: such rows are computed again, each gradient over its maximum.
 SMALLEST, LARGEST = 1e-30, 1e30
 
 
+@dataclasses.dataclass(eq=False)
+class Tap:
+    """An optimizer that is watched, and its own methods while the ring's stand in their places."""
+
+    optimizer: keras.optimizers.Optimizer
+    apply: Callable | None = None
+    scale_loss: Callable | None = None
+
+    @property
+    def inner(self) -> keras.optimizers.Optimizer:
+        """The one that clips: `LossScaleOptimizer` hands unscaled gradients to the optimizer inside it."""
+        return getattr(self.optimizer, "inner_optimizer", self.optimizer)
+
+    @property
+    def clips(self) -> bool:
+        """Whether it clips gradients."""
+        own = type(self.inner)._clip_gradients is not keras.optimizers.Optimizer._clip_gradients
+        return own or any(
+            getattr(self.inner, name) is not None for name in ("clipnorm", "clipvalue", "global_clipnorm")
+        )
+
+    def scale(self):
+        """Return what the gradients were multiplied by, `None` if by nothing."""
+        if self.inner is self.optimizer:
+            return self.optimizer.loss_scale_factor
+        return self.optimizer.dynamic_scale.value if self.optimizer.built else self.optimizer.initial_scale
+
+
 class Ring:
-    """One row a step: each variable's gradient norm, the loss, the clip norms, and if asked weight and update norms.
+    """One row an optimizer step: each variable's gradient norm, the loss, and what else `Columns` has.
 
     The last `window` rows lie on the device, outside model and optimizer, so that they get into no checkpoint. The
     children, one for each backend, compute them within the training step and hold them.
+
+    With several optimizers a row is one train step, in which each fills the columns of its variables; one that comes
+    to columns which are filled, or comes again, begins the next row.
     """
 
     end_of_data: tuple[type[BaseException], ...] = (StopIteration,)
 
-    def __init__(self, model: keras.Model, *, window: int, updates: bool, keep: Callable[[int], Rows] = Rows):
-        self.model, self.optimizer, self._keep = model, model.optimizer, keep
-        self.window, self.updates = window, updates
-        # `LossScaleOptimizer` hands unscaled gradients to the optimizer inside it, where clipping happens.
-        self.inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        self.clips = _clips(self.inner)
+    def __init__(self, model: keras.Model, *, window: int, updates: bool, recording: Recording):
+        self.model, self.window, self.updates, self.recording = model, window, updates, recording
+        self.taps = [Tap(optimizer) for optimizer in optimizers_of(model)]
+        self.several = len(self.taps) > 1
+        self.clips = any(tap.clips for tap in self.taps)
+        self.started = False
         self.variables: list[keras.Variable] = []
-        self.kept: Rows | None = None
         self.rows = 0
         self.pending = 0
         self.steps_per_call = 1
-        if all(layer.built for layer in model._flatten_layers()):
+        self._counted = self._ordered = False
+        if all(layer.built for layer in (model, *all_layers(model))):
             self.start()
 
     def start(self) -> None:
         """Take the model's trainable variables as the columns. A model may get its weights with its first batch."""
-        if self.variables:
+        if self.started:
             return
+        self.started = True
         self.variables = list(self.model.trainable_variables)
-        self.layers, index = owners(self.model, self.variables)
-        self.owners = np.array(index, np.int64)
-        n = len(self.variables)
-        self.columns = n + 1 + 2 * self.clips + 2 * n * self.updates
+        self.columns = Columns(len(self.variables), self.clips, self.updates)
         self._place = {id(v): i for i, v in enumerate(self.variables)}
-        self.kept = self._keep(self.columns)
+        self.recording.begin(self.model, self.variables, self.columns)
         self._allocate()
 
     def _allocate(self) -> None:
@@ -69,12 +100,13 @@ class Ring:
     def fits(self, model: keras.Model) -> bool:
         """Whether this ring was made for `model` as it is compiled now."""
         same = [id(v) for v in self.variables] == [id(v) for v in model.trainable_variables]
-        return same and self.model is model and self.optimizer is model.optimizer
+        same = same and [id(tap.optimizer) for tap in self.taps] == [id(o) for o in optimizers_of(model)]
+        return self.started and same and self.model is model
 
     @property
     def full(self) -> bool:
-        """Whether the next call of the train function might overwrite rows that were not read."""
-        return self.pending + self.steps_per_call > self.window
+        """Whether to read before the next call: it might overwrite rows, or how many rows a call makes is unknown."""
+        return self.pending + self.steps_per_call > self.window or (self.pending > 0 and not self._counted)
 
     def recorded(self, grads: list, variables: list) -> tuple[list, list[int]]:
         """Return the gradients that there are, of variables that have a column, and those columns."""
@@ -88,51 +120,106 @@ class Ring:
 
     def read(self) -> None:
         """Take the rows written since the last call off the device."""
-        if not self.variables or not self.pending:
+        if not self.started or not self.pending:
             return
         count = self._count()
         new = count - self.rows
         if new > self.window:
             raise RuntimeError(f"GradientNorms lost {new - self.window} steps: more than {self.window} in one call.")
         if new:
-            self.kept.append(self._rows(np.arange(self.rows, count) % self.window))
+            self.recording.append(self._rows(np.arange(self.rows, count) % self.window))
             # A train step of one's own may apply the optimizer more than once.
             calls = max(1, self.pending // self.steps_per_call)
             self.steps_per_call = max(self.steps_per_call, -(-new // calls))
-        self.rows, self.pending = count, 0
+        self.rows, self.pending, self._counted = count, 0, True
 
-    def history(self, epoch_ends: np.ndarray) -> GradientHistory:
-        """Everything read so far."""
-        self.start()
-        return GradientHistory.of_rows(self.kept.array(), **self.header(), epoch_ends=epoch_ends)
-
-    def header(self) -> dict:
-        """Return what the columns are: the arguments of `GradientHistory.of_rows`, of JSON's types."""
-        return {
-            "layers": self.layers,
-            "variables": [v.path for v in self.variables],
-            "owners": self.owners.tolist(),
-            "clips": self.clips,
-            "updates": self.updates,
-        }
+    @contextlib.contextmanager
+    def noting_order(self) -> Iterator[None]:
+        """Around the first call of the train function, which calls the layers, note their order."""
+        if self._ordered:
+            yield
+            return
+        with call_order(self.model) as order:
+            yield
+        self._ordered = True
+        if self.started:
+            self.recording.order(order)
 
 
-@contextlib.contextmanager
-def replaced(*attributes: tuple[object, str, object]) -> Iterator[None]:
-    """Within it, each (object, name, value) holds: in the instance's own dictionary, past Keras' attribute tracking."""
-    before = [vars(thing).get(name) for thing, name, _ in attributes]
-    for thing, name, value in attributes:
-        vars(thing)[name] = value
-    try:
-        yield
-    finally:
-        for (thing, name, _), value in zip(attributes, before, strict=True):
-            if value is None:
-                vars(thing).pop(name, None)
-            else:
-                vars(thing)[name] = value
+class StatefulRing(Ring):
+    """What TensorFlow and torch share: optimizers are told to `apply`, and a row is written where it lies.
 
+    Children write into the row that is open.
+    """
 
-def _clips(optimizer) -> bool:
-    own = type(optimizer)._clip_gradients is not keras.optimizers.Optimizer._clip_gradients
-    return own or any(getattr(optimizer, name) is not None for name in ("clipnorm", "clipvalue", "global_clipnorm"))
+    def _blank(self) -> None:
+        """Clear the next row."""
+        raise NotImplementedError
+
+    def _write(self, columns: list[int], values) -> None:
+        """Put (n,) `values` into `columns` of the row."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """Count the row."""
+        raise NotImplementedError
+
+    def _apply(self, tap: Tap, grads, trainable_variables=None) -> None:
+        """Stand in the place of `optimizer.apply`."""
+        raise NotImplementedError
+
+    def _clip(self, tap: Tap, grads: list) -> list:
+        """Stand in the place of `optimizer._clip_gradients`."""
+        raise NotImplementedError
+
+    def _known_loss(self, loss):
+        """Return what may be kept of a loss until the step ends."""
+        return loss
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within it, the ring sees what the optimizers apply."""
+        self._loss = None
+        changes = []
+        for tap in self.taps:
+            tap.apply, tap.scale_loss = tap.optimizer.apply, tap.optimizer.scale_loss
+            changes.append((tap.optimizer, "apply", functools.partial(self._apply, tap)))
+            changes.append((tap.optimizer, "scale_loss", functools.partial(self._scale_loss, tap)))
+            if tap.clips:
+                changes.append((tap.inner, "_clip_gradients", functools.partial(self._clip, tap)))
+        with replaced(*changes), self.noting_order():
+            yield
+
+    def _scale_loss(self, tap: Tap, loss):
+        self._loss = self._known_loss(loss)
+        return tap.scale_loss(loss)
+
+    def _train_step(self, step: Callable, data):
+        """Stand in the place of `model.train_step`: where several optimizers fill a row, it ends with the step."""
+        self._loss, self._blanked = None, False
+        self._applied: list[Tap] = []
+        self._filled: set[int] = set()
+        if self.several and self.started:
+            self._blank()  # here, for the first optimizer may be applied under a condition
+            self._blanked = True
+        logs = step(data)
+        if self._applied:
+            self._close()
+        elif self._loss is not None and not self.model.trainable_variables:
+            # Keras applies no optimizer then, but there is a loss.
+            self.start()
+            self._blank()
+            self._write([self.columns.loss], self._loss)
+            self._close()
+        return logs
+
+    def _enter(self, tap: Tap, columns: list[int]) -> None:
+        """Begin a new row if `tap` cannot add to the one that there is."""
+        if tap in self._applied or not self._filled.isdisjoint(columns):
+            self._close()
+            self._applied, self._filled, self._blanked = [], set(), False
+        if not self._blanked:
+            self._blank()
+            self._blanked = True
+        self._applied.append(tap)
+        self._filled.update(columns)

@@ -1,11 +1,14 @@
 """The ring buffer of gradient norms inside JAX's training step."""
 
+import functools
+
 import jax
 import keras
 import numpy as np
 from jax import numpy as jnp
 
-from zoo.telemetry.ring import LARGEST, SMALLEST, Ring, replaced
+from zoo.telemetry.layers import replaced
+from zoo.telemetry.ring import LARGEST, SMALLEST, Ring, Tap
 
 
 class JaxRing(Ring):
@@ -31,17 +34,18 @@ class JaxRing(Ring):
         def train_step(state, data):
             *state, (buffer, count) = state
             self._written, self._loss, self._step = [], None, trace_of(count)
-            with replaced(
-                (self.optimizer, "stateless_apply", self._stateless_apply),
-                (self.optimizer, "scale_loss", self._scale_loss),
-            ):
+            changes = []
+            for tap in self.taps:
+                changes.append((tap.optimizer, "stateless_apply", functools.partial(self._stateless_apply, tap)))
+                changes.append((tap.optimizer, "scale_loss", functools.partial(self._scale_loss, tap)))
+            with replaced(*changes):
                 logs, state = keras_step(tuple(state), data)
-            for row in self._written:
-                if not self._reaches_step(row):
-                    raise RuntimeError(
-                        "GradientNorms needs optimizer.stateless_apply to be called by train_step itself, not inside "
-                        "jax.lax.cond, jax.lax.scan or another transformation."
-                    )
+            if any(not self._reaches_step(row) for _, _, row in self._written):
+                raise RuntimeError(
+                    "GradientNorms needs optimizer.stateless_apply to be called by train_step itself, not inside "
+                    "jax.lax.cond, jax.lax.scan or another transformation."
+                )
+            for row in self._rows_of_step():
                 buffer, count = _write(buffer, count, row)
             return logs, (*state, (buffer, count))
 
@@ -54,13 +58,14 @@ class JaxRing(Ring):
 
         def traced(state, iterator):
             self.start()
-            logs, (*state, self._state) = plain((*state, self._state), iterator)
+            with self.noting_order():
+                logs, (*state, self._state) = plain((*state, self._state), iterator)
             return logs, tuple(state)
 
         return traced
 
     def _new_state(self, count: int) -> tuple[jax.Array, jax.Array]:
-        state = (jnp.zeros((self.window, self.columns), jnp.float32), jnp.asarray(count, jnp.int32))
+        state = (jnp.zeros((self.window, len(self.columns)), jnp.float32), jnp.asarray(count, jnp.int32))
         distribution = keras.distribution.distribution()
         if distribution is None:
             return state
@@ -75,26 +80,47 @@ class JaxRing(Ring):
     def _rows(self, numbers: np.ndarray) -> np.ndarray:
         return np.asarray(self._state[0])[numbers]
 
-    def _stateless_apply(self, optimizer_variables, grads, trainable_variables):
-        variables = self.optimizer._trainable_variables
-        with keras.StatelessScope(list(zip(self.optimizer.variables, optimizer_variables, strict=True))):
-            scale = self._scale()
+    def _stateless_apply(self, tap: Tap, optimizer_variables, grads, trainable_variables):
+        variables = tap.optimizer._trainable_variables
+        with keras.StatelessScope(list(zip(tap.optimizer.variables, optimizer_variables, strict=True))):
+            scale = tap.scale()
+            scale = 1.0 if scale is None else scale
             parts = [self._in_order(grads, variables) / scale, self._loss_of_step()[None]]
             if self.clips:
-                parts.append(self._clip_norms([g if g is None else g / scale for g in grads]))
+                parts.append(self._clip_norms(tap, [g if g is None else g / scale for g in grads]))
 
-        result = type(self.optimizer).stateless_apply(self.optimizer, optimizer_variables, grads, trainable_variables)
+        result = type(tap.optimizer).stateless_apply(tap.optimizer, optimizer_variables, grads, trainable_variables)
 
         if self.updates:
             change = [after - before for after, before in zip(result[0], trainable_variables, strict=True)]
             parts += [self._in_order(trainable_variables, variables), self._in_order(change, variables)]
-        self._written.append(jnp.concatenate(parts))
+        self._written.append((tap, set(self.recorded(grads, variables)[1]), jnp.concatenate(parts)))
         return result
 
-    def _scale_loss(self, loss):
+    def _rows_of_step(self) -> list[jax.Array]:
+        """Return the rows that a step amounts to: those of several optimizers are one as far as they do not overlap."""
+        rows, taps, filled = [], set(), set()
+        for tap, columns, row in self._written:
+            if rows and self.several and tap not in taps and filled.isdisjoint(columns):
+                rows[-1] = self._together(rows[-1], row)
+            else:
+                rows.append(row)
+                taps, filled = set(), set()
+            taps.add(tap)
+            filled |= columns
+        return rows
+
+    def _together(self, one: jax.Array, other: jax.Array) -> jax.Array:
+        row, loss, clip = one + other, self.columns.loss, self.columns.clip_norms
+        row = row.at[loss].set(jnp.where(jnp.isnan(other[loss]), one[loss], other[loss]))
+        clips = jnp.stack([one[clip], other[clip]])
+        known = jnp.linalg.norm(jnp.where(jnp.isnan(clips), 0.0, clips), axis=0)
+        return row.at[clip].set(jnp.where(jnp.isnan(clips).all(axis=0), jnp.nan, known))
+
+    def _scale_loss(self, tap: Tap, loss):
         # Keras calls this within `jax.grad`, whose tracers may not leave it; what carries no gradient is none of them.
         self._loss = jax.lax.stop_gradient(loss)
-        return type(self.optimizer).scale_loss(self.optimizer, loss)
+        return type(tap.optimizer).scale_loss(tap.optimizer, loss)
 
     def _loss_of_step(self) -> jax.Array:
         """() float32: the loss; NaN where another transformation (such as rematerialization) holds it back."""
@@ -106,24 +132,26 @@ class JaxRing(Ring):
         """Whether `value` may be used in the step itself, outside of the transformation that it was computed in."""
         return trace_of(value) is None or trace_of(value) is self._step
 
-    def _clip_norms(self, grads: list) -> jax.Array:
+    def _clip_norms(self, tap: Tap, grads: list) -> jax.Array:
         """(2,) float32: global norm before and after clipping, NaN where this step's update is put off or skipped.
 
         Clipped here once more (the compiler finds that it is the same): on JAX Keras may clip within `jax.lax.cond`,
         from where nothing gets out.
         """
         known = [g for g in grads if g is not None]
-        update = self.inner is self.optimizer or self.optimizer.check_finite(known)
-        steps = self.inner.gradient_accumulation_steps
+        if not known or not tap.clips:
+            return jnp.full(2, jnp.nan)
+        update = tap.inner is tap.optimizer or tap.optimizer.check_finite(known)
+        steps = tap.inner.gradient_accumulation_steps
         if steps:
-            update &= (self.inner._iterations.value + 1) % steps == 0
+            update &= (tap.inner._iterations.value + 1) % steps == 0
             sums = [
-                self.inner._accumulated_gradients[self.inner._get_variable_index(v)].value
-                for g, v in zip(grads, self.inner._trainable_variables, strict=True)
+                tap.inner._accumulated_gradients[tap.inner._get_variable_index(v)].value
+                for g, v in zip(grads, tap.inner._trainable_variables, strict=True)
                 if g is not None
             ]
             known = [(g + s) / steps for g, s in zip(known, sums, strict=True)]
-        clipped = self.inner._clip_gradients(known)
+        clipped = tap.inner._clip_gradients(known)
         pair = jnp.stack([jnp.linalg.norm(norms(known)), jnp.linalg.norm(norms(clipped))])
         return jnp.where(update, pair, jnp.nan)
 
@@ -134,11 +162,6 @@ class JaxRing(Ring):
         if self.complete(columns):
             return row
         return jnp.zeros(len(self.variables)).at[np.array(columns, int)].set(row)
-
-    def _scale(self):
-        if self.inner is not self.optimizer:
-            return self.optimizer.dynamic_scale.value
-        return self.optimizer.loss_scale_factor or 1.0
 
 
 def trace_of(value):

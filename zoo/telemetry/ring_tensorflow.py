@@ -1,36 +1,38 @@
 """The ring buffer of gradient norms inside TensorFlow's compiled training step."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
-from zoo.telemetry.ring import LARGEST, SMALLEST, Ring, replaced
+from zoo.telemetry.layers import replaced
+from zoo.telemetry.ring import LARGEST, SMALLEST, StatefulRing, Tap
 
 SMALL = 2**16  # entries; larger tensors take longer to convert to float64 than to guard
 
 
-class TensorFlowRing(Ring):
+class TensorFlowRing(StatefulRing):
     """Rows in a variable that the step assigns."""
 
     end_of_data = (StopIteration, tf.errors.OutOfRangeError)
 
     def _allocate(self) -> None:
         with tf.init_scope():  # the step may be being traced
-            self.buffer = tf.Variable(tf.zeros((self.window, self.columns)), trainable=False, name="gradient_norms")
+            self.buffer = tf.Variable(
+                tf.zeros((self.window, len(self.columns))), trainable=False, name="gradient_norms"
+            )
             self.count = tf.Variable(0, dtype=tf.int64, trainable=False, name="gradient_norms_count")
 
     def train_function(self):
         if self.model.distribute_strategy.num_replicas_in_sync > 1:
             raise RuntimeError("GradientNorms sees one replica: use keras.distribution instead of tf.distribute.")
-        self.model.make_train_function(force=True)
+        step = functools.partial(self._train_step, self.model.train_step)
+        with replaced((self.model, "train_step", step)):
+            self.model.make_train_function(force=True)
         plain = self.model.train_function
 
         def traced(iterator):
-            self._loss = None
-            self._original, self._original_scale_loss = self.optimizer.apply, self.optimizer.scale_loss
-            changes = [(self.optimizer, "apply", self._apply), (self.optimizer, "scale_loss", self._scale_loss)]
-            if self.clips:
-                changes.append((self.inner, "_clip_gradients", self._clip))
-            with replaced(*changes):
+            with self.watching():
                 return plain(iterator)
 
         return traced
@@ -41,12 +43,14 @@ class TensorFlowRing(Ring):
     def _rows(self, numbers: np.ndarray) -> np.ndarray:
         return self.buffer.numpy()[numbers]
 
-    def _apply(self, grads, trainable_variables=None):
+    def _apply(self, tap: Tap, grads, trainable_variables=None):
         self.start()
         grads = list(grads)
-        variables = self.optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
+        variables = tap.optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
+        if self.several:
+            return self._apply_one_of_several(tap, grads, variables, trainable_variables)
         self._slot = self.count % self.window
-        row, scale = self._norms(grads, variables), self._scale()
+        row, scale = self._norms(grads, variables), tap.scale()
         loss = np.float32(np.nan) if self._loss is None else tf.cast(self._loss, tf.float32)
         parts = [row if scale is None else row / scale, tf.reshape(loss, (1,))]
         if self.clips:
@@ -57,28 +61,62 @@ class TensorFlowRing(Ring):
             parts.append(tf.zeros(len(self.variables)))
         self.buffer.scatter_nd_update([[self._slot]], [tf.concat(parts, 0)])
 
-        self._original(grads, trainable_variables)
+        tap.apply(grads, trainable_variables)
 
         if self.updates:
             change = norms([v.value - b for v, b in zip(self.variables, before, strict=True)])
-            self._write(self.columns - len(self.variables), change)
+            self._write(_numbers(self.columns.update_norms), change)
         with tf.control_dependencies([row]):  # the call that finds the data at its end makes no row
             self.count.assign_add(1)
 
-    def _scale_loss(self, loss):
-        self._loss = loss
-        return self._original_scale_loss(loss)
+    def _apply_one_of_several(self, tap: Tap, grads: list, variables: list, trainable_variables) -> None:
+        known, columns = self.recorded(grads, variables)
+        self._enter(tap, columns)
+        own = [self.variables[i] for i in columns]
+        if own:
+            row, scale = norms(known), tap.scale()
+            self._write(columns, row if scale is None else row / scale)
+        if self._loss is not None:
+            self._write([self.columns.loss], self._loss)
+        if self.updates and own:
+            before = [tf.identity(v.value) for v in own]
+            self._write([self.columns.weight_norms.start + i for i in columns], norms(before))
 
-    def _clip(self, grads):
-        clipped = type(self.inner)._clip_gradients(self.inner, grads)
+        tap.apply(grads, trainable_variables)
+
+        if self.updates and own:
+            change = norms([v.value - b for v, b in zip(own, before, strict=True)])
+            self._write([self.columns.update_norms.start + i for i in columns], change)
+
+    def _train_step(self, step, data):
+        self._data = [part for part in tf.nest.flatten(data, expand_composites=True) if tf.is_tensor(part)]
+        return super()._train_step(step, data)
+
+    def _clip(self, tap: Tap, grads):
+        clipped = type(tap.inner)._clip_gradients(tap.inner, grads)
         before, after = (tf.norm(norms(list(g))) for g in (grads, clipped))
-        self._write(len(self.variables) + 1, tf.stack([before, after]))
+        pair, columns = tf.stack([before, after]), _numbers(self.columns.clip_norms)
+        if self.several:
+            others = tf.gather(tf.gather(self.buffer, self._open_slot()), columns)
+            pair = tf.norm(tf.stack([pair, tf.where(tf.math.is_nan(others), 0.0, others)]), axis=0)
+        self._write(columns, pair)
         return clipped
 
-    def _write(self, column: int, values) -> None:
-        rows = tf.fill(tf.shape(values), self._slot)
-        columns = tf.range(column, column + values.shape[0], dtype=tf.int64)
-        self.buffer.scatter_nd_update(tf.stack([rows, columns], axis=1), values)
+    def _open_slot(self) -> tf.Tensor:
+        # Several optimizers may lie in graphs of their own, of which none may use what another computed.
+        return self.count % self.window if self.several or not self.variables else self._slot
+
+    def _blank(self) -> None:
+        self.buffer.scatter_nd_update([[self._open_slot()]], self.columns.blank()[None])
+
+    def _write(self, columns: list[int], values) -> None:
+        values = tf.reshape(tf.cast(values, tf.float32), (len(columns),))
+        rows = tf.fill(tf.shape(values), self._open_slot())
+        self.buffer.scatter_nd_update(tf.stack([rows, tf.constant(columns, tf.int64)], axis=1), values)
+
+    def _close(self) -> None:
+        with tf.control_dependencies(self._data):  # the call that finds the data at its end makes no row
+            self.count.assign_add(1)
 
     def _norms(self, grads: list, variables: list) -> tf.Tensor:
         """(variables,) float32; 0 where a variable has no gradient in this step."""
@@ -88,10 +126,9 @@ class TensorFlowRing(Ring):
             return row
         return tf.scatter_nd(np.array(columns, np.int32)[:, None], row, [len(self.variables)])
 
-    def _scale(self):
-        if self.inner is not self.optimizer:
-            return self.optimizer.dynamic_scale.value if self.optimizer.built else self.optimizer.initial_scale
-        return self.optimizer.loss_scale_factor
+
+def _numbers(columns: slice) -> list[int]:
+    return list(range(columns.start, columns.stop))
 
 
 def norms(tensors: list) -> tf.Tensor:

@@ -1,34 +1,42 @@
 """The ring buffer of gradient norms inside torch's training step."""
 
+import functools
+
 import numpy as np
 import torch
 
-from zoo.telemetry.ring import LARGEST, SMALLEST, Ring, replaced
+from zoo.telemetry.layers import replaced
+from zoo.telemetry.ring import LARGEST, SMALLEST, StatefulRing, Tap
 
 PIECE = 2**16  # entries that float32 sums without losing the sixth digit
 
 
-class TorchRing(Ring):
+class TorchRing(StatefulRing):
     """Rows in a tensor beside the weights; on an accelerator no step waits for them."""
 
     def _allocate(self) -> None:
         device = self.variables[0].value.device if self.variables else "cpu"
-        self.buffer = torch.zeros((self.window, self.columns), device=device)
+        self.buffer = torch.zeros((self.window, len(self.columns)), device=device)
+        self._empty = torch.from_numpy(self.columns.blank()).to(device)
         self.count = 0
 
     def train_function(self):
         self.model.make_train_function(force=True)
         plain = self.model.train_function
 
-        def traced(data):
-            self.start()
-            self._loss = None
-            self._original, self._original_scale_loss = self.optimizer.apply, self.optimizer.scale_loss
-            changes = [(self.optimizer, "apply", self._apply), (self.optimizer, "scale_loss", self._scale_loss)]
-            if self.clips:
-                changes.append((self.inner, "_clip_gradients", self._clip))
-            with replaced(*changes):
+        def watched(data):
+            changes = []
+            if self.several or not self.model.trainable_variables:
+                step = functools.partial(self._train_step, self.model.train_step)
+                changes.append((self.model, "train_step", step))
+            with replaced(*changes), self.watching():
                 return plain(data)
+
+        def traced(data):
+            if self._ordered or not self.model.jit_compile:
+                return watched(data)
+            with torch.compiler.set_stance("force_eager"):  # else what notes the order is compiled into the step
+                return watched(data)
 
         return traced
 
@@ -42,46 +50,61 @@ class TorchRing(Ring):
     # for each step.
     @torch.compiler.disable(recursive=False)
     @torch.no_grad()
-    def _apply(self, grads, trainable_variables=None):
+    def _apply(self, tap: Tap, grads, trainable_variables=None):
+        self.start()
         grads = list(grads)
-        variables = self.optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
-        self._row = row = self.buffer[self.count % self.window]
-        n = len(self.variables)
-        row.fill_(torch.nan)
+        variables = tap.optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
         known, columns = self.recorded(grads, variables)
-        row[:n] = 0.0
+        if self.several:
+            self._enter(tap, columns)
+        else:
+            self._blank()
         if known:
-            row[slice(n) if self.complete(columns) else columns] = norms(known, row.device)
-        scale = self._scale()
-        if scale is not None:
-            row[:n] /= scale
+            row, scale = norms(known, self.buffer.device), tap.scale()
+            self._write(columns, row if scale is None else row / scale)
         if self._loss is not None:
-            row[n] = self._loss
-        if self.updates:
-            before = [v.value.clone() for v in self.variables]
-            row[-2 * n : -n] = norms(before, row.device)
+            self._write([self.columns.loss], self._loss)
+        # With several optimizers the others' variables are theirs to tell of.
+        places = columns if self.several else range(len(self.variables))
+        own = [self.variables[i] for i in places] if self.updates else []
+        if own:
+            before = [v.value.clone() for v in own]
+            self._write([self.columns.weight_norms.start + i for i in places], norms(before, self.buffer.device))
 
-        self._original(grads, trainable_variables)
+        tap.apply(grads, trainable_variables)
 
-        if self.updates:
-            row[-n:] = norms(torch._foreach_sub([v.value for v in self.variables], before), row.device)
-        self.count += 1
+        if own:
+            change = torch._foreach_sub([v.value for v in own], before)
+            self._write([self.columns.update_norms.start + i for i in places], norms(change, self.buffer.device))
+        if not self.several:
+            self._close()
 
-    def _scale_loss(self, loss):
-        self._loss = loss.detach()
-        return self._original_scale_loss(loss)
+    def _known_loss(self, loss):
+        return loss.detach()
 
-    def _clip(self, grads):
-        clipped = type(self.inner)._clip_gradients(self.inner, grads)
-        n = len(self.variables)
-        for column, tensors in ((n + 1, grads), (n + 2, clipped)):
-            self._row[column] = norms(norms(tensors, self._row.device)[None], self._row.device)[0]
+    def _clip(self, tap: Tap, grads):
+        clipped = type(tap.inner)._clip_gradients(tap.inner, grads)
+        device = self._row.device
+        for column, tensors in enumerate((grads, clipped), start=self.columns.clip_norms.start):
+            total = norms(norms(tensors, device)[None], device)
+            if self.several:
+                total = torch.hypot(total, self._row[column].nan_to_num(0.0))
+            self._row[column] = total[0]
         return clipped
 
-    def _scale(self):
-        if self.inner is not self.optimizer:
-            return self.optimizer.dynamic_scale.value if self.optimizer.built else self.optimizer.initial_scale
-        return self.optimizer.loss_scale_factor
+    def _blank(self) -> None:
+        self._row = self.buffer[self.count % self.window]
+        self._row.copy_(self._empty)
+
+    def _write(self, columns: list[int], values) -> None:
+        first = columns[0]
+        if columns == list(range(first, first + len(columns))):
+            self._row[first : first + len(columns)] = values
+        else:
+            self._row[torch.tensor(columns, device=self._row.device)] = values
+
+    def _close(self) -> None:
+        self.count += 1
 
 
 def norms(tensors: list, device) -> torch.Tensor:

@@ -49,6 +49,19 @@ class Rows:
             self._array[self.size : end] = block
         self.size = end
 
+    def close(self) -> None:
+        """Let go of the file: no more rows come. Arrays that were returned stay."""
+        if self._file is not None:
+            self._file.close()
+
+    def __getstate__(self) -> dict:
+        return {"columns": self.columns, "rows": np.array(self.array())}
+
+    def __setstate__(self, state: dict) -> None:
+        """Hold the rows without the file: that is another process', or the original's."""
+        Rows.__init__(self, state["columns"])
+        self.append(state["rows"])
+
     def array(self) -> np.ndarray:
         """Return all rows, (steps, columns), read-only: a view, or the mapped file."""
         if self._file is not None and self.size and self.columns:

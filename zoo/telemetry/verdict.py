@@ -25,7 +25,8 @@ class Verdict:
     """What is wrong with a training, where, and on what evidence.
 
     Attributes:
-        name: healthy, vanishing, exploding, dead, saturated, stalled or unstable.
+        name: healthy, vanishing, exploding, dead, saturated, stalled, unstable, or undecided where there is nothing to
+            judge by.
         layer: the layer where it breaks; `None` where no layer is to blame.
         since: the optimizer step at which the evidence begins; 0 is before the first step.
         confidence: in [0, 1]; from 0.9 on the verdict is certain enough to stop for.
@@ -66,12 +67,16 @@ def diagnose(
     if history is None and not probes:
         raise ValueError("diagnose needs a history of GradientNorms, a probe, or both.")
     loss = Loss.of(history, probes, losses, baseline)
-    places = [Depth(p) for p in probes]
+    places = [place for place in map(Depth, probes) if place.layers]
+    if not places and not np.isfinite(loss.values).any() and not (history is not None and len(history)):
+        return _undecided(probes)
+    if places and places[0].layers != places[-1].layers:  # others were frozen or set free since
+        places = [place for place in places if place.layers == places[-1].layers]
     broken = _not_finite(history, loss, places)
     if broken is not None:
         return broken
-    if loss.steps == 0:
-        return _foretell(places[0], loss)
+    if loss.steps == 0 or not np.isfinite(loss.values).any():
+        return _foretell(places[0], loss) if places else _undecided(probes)
     now = _fault(places[-1], FAILING) if places else None
     sound = now is None
     plunging = loss.plunging and (sound or now[0] == "exploding")
@@ -84,6 +89,14 @@ def diagnose(
     if loss.drop > 0.1 * abs(loss.late) or (len(places) > 1 and _changing(places[-2], places[-1])):
         verdict = dataclasses.replace(verdict, confidence=min(verdict.confidence, 0.6))
     return verdict
+
+
+def _undecided(probes: Sequence[Probe]) -> Verdict:
+    """Say what is missing."""
+    missing = next(
+        (p.missing for p in probes if p.missing), "no step with a loss was recorded, and no layer was probed."
+    )
+    return Verdict("undecided", None, 0, 0.0, "", {}, f"nothing to judge by: {missing}")
 
 
 def _changing(before: Depth, now: Depth) -> bool:
