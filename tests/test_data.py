@@ -447,6 +447,10 @@ def test_npz_with_four_keys(tmp_path):
         (np.arange(40) % 2 > 0, "auto", "categorical", 2),
         (np.arange(40) % 2 * 1.0, "auto", "regression", 1),
         (np.arange(40) % 2 * 1.0, "categorical", "categorical", 2),
+        (np.eye(4)[np.arange(40) % 4], "auto", "categorical", 4),
+        (np.eye(4, dtype=bool)[np.arange(40) % 4], "categorical", "categorical", 4),
+        (np.eye(2, dtype=int)[np.arange(40) % 2], "binary", "binary", 1),
+        (np.eye(4)[np.arange(40) % 4], "regression", "regression", 4),
     ],
 )
 def test_npz_with_x_and_y_takes_the_task_from_the_type_or_the_option(tmp_path, y, task, expected, classes):
@@ -506,7 +510,9 @@ HOLED[3, 1] = np.nan
         (X, Y + 0.5, "categorical", ("y holds 0.5", "whole")),
         (X, Y * np.nan, "categorical", ("y holds NaN",)),
         (X, Y * np.nan, "auto", ("y holds NaN",)),
-        (X, np.eye(4, dtype=int)[Y], "auto", ("y is (40, 4)", "argmax")),
+        (X, 2 * np.eye(4, dtype=int)[Y], "auto", ("y is (40, 4)", "not one-hot", "argmax")),
+        (X, np.full((40, 4), 0.25), "categorical", ("y is (40, 4)", "not one-hot", "argmax")),
+        (X, np.eye(4, dtype=int)[Y, None], "auto", ("y is (40, 1, 4)", "one label a sample")),
         (X, Y * 0, "auto", ("all training samples are of class 0",)),
         (X, Y, "binary", ("4 classes", "data.task=categorical")),
         (X, Y, "ranking", ("data.task=ranking", "categorical")),

@@ -145,6 +145,41 @@ def check(cfg: DictConfig) -> None:
     fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
     if folds and fold >= folds:
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")
+    if task := OmegaConf.select(cfg, "data.task"):
+        check_loss(cfg, task)
+
+
+def check_loss(cfg: DictConfig, task: str) -> None:
+    """Refuse a loss that cannot compare what the task has: one output to tell two classes, or numbers.
+
+    Args:
+        cfg: the composed config.
+        task: of the data; nothing is known to be wrong with "auto" and "categorical".
+
+    Raises:
+        UserError: naming the loss, the data and the cure.
+    """
+    # Where the data cannot be taken otherwise, that it could be is no cure.
+    chosen = OmegaConf.select(cfg, "data.task")
+    given, other = (f"data.task={task}", ", or data.task=categorical") if chosen else (f"{task} data", "")
+    if task == "regression" and compares_classes(cfg):
+        raise UserError(f"loss={_loss_name(cfg)}, {given}: it compares classes, not numbers: say loss=mse{other}.")
+    if task == "binary" and compares_classes(cfg) and not _loss_name(cfg).lower().startswith("binary"):
+        raise UserError(
+            f"loss={_loss_name(cfg)}, {given}: it takes one output a class, and there is one in all: "
+            f"say loss=binary{other}."
+        )
+
+
+def compares_classes(cfg: DictConfig) -> bool:
+    """Whether the chosen loss is a cross-entropy of Keras', which means nothing of any other numbers than classes."""
+    return str(OmegaConf.select(cfg, "loss._target_")).endswith("Crossentropy")
+
+
+def _loss_name(cfg: DictConfig) -> str:
+    """Return what `loss=` chose, or the class that another config names."""
+    name = cfg.loss._target_.rpartition(".")[2]
+    return {"SparseCategoricalCrossentropy": "crossentropy", "BinaryCrossentropy": "binary"}.get(name, name)
 
 
 def _check_number(key: str, value, low, high, whole: bool) -> None:

@@ -4,6 +4,14 @@ import keras
 import numpy as np
 from keras import ops
 
+# Losses whose outputs are the numbers themselves: of a label 0 or 1, those above 1/2 say 1. Of logits, those above 0.
+DISTANCES = (
+    keras.losses.MeanSquaredError,
+    keras.losses.MeanAbsoluteError,
+    keras.losses.Huber,
+    keras.losses.LogCosh,
+)
+
 
 @keras.saving.register_keras_serializable("zoo")
 class OneHot(keras.losses.Loss):
@@ -29,6 +37,12 @@ class OneHot(keras.losses.Loss):
         return cls(keras.saving.deserialize_keras_object(config["loss"]), config["name"])
 
 
+def threshold(loss: keras.losses.Loss) -> float:
+    """Return the output above which a model of one output, trained with `loss` on labels 0 and 1, says 1."""
+    probability = not getattr(loss, "from_logits", True)
+    return 0.5 if probability or isinstance(loss, DISTANCES) else 0.0
+
+
 def constant_loss(loss: keras.losses.Loss, y: np.ndarray, task: str) -> float | None:
     """Return the loss of the best prediction that does not look at the input; `None` for a loss not known here.
 
@@ -44,11 +58,13 @@ def constant_loss(loss: keras.losses.Loss, y: np.ndarray, task: str) -> float | 
         shares = np.array([1 - np.mean(y), np.mean(y)])
         shares = shares[shares > 0]
     else:
-        shares = None
+        return _variance(y) if isinstance(loss, keras.losses.MeanSquaredError) else None
     if isinstance(loss, (keras.losses.SparseCategoricalCrossentropy, keras.losses.BinaryCrossentropy)):
         return float(-np.sum(shares * np.log(shares)))
     if isinstance(loss, OneHot) and isinstance(loss.loss, keras.losses.MeanSquaredError):
         return float(np.mean(shares * (1 - shares)))
-    if isinstance(loss, keras.losses.MeanSquaredError):
-        return float(np.mean(np.var(y, axis=0)))
-    return None
+    return _variance(y) if isinstance(loss, keras.losses.MeanSquaredError) else None
+
+
+def _variance(y: np.ndarray) -> float:
+    return float(np.mean(np.var(y, axis=0)))

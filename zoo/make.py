@@ -10,7 +10,7 @@ import sys
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.config import CONF
+from zoo.config import CONF, check_loss, compares_classes
 from zoo.errors import UserError, explain
 
 # Records are made before they are judged; other callbacks stay in between.
@@ -24,8 +24,19 @@ STEPS_A_CALL = 100
 
 
 def make_data(cfg: DictConfig):
-    """Return the `zoo.data.Dataset` that `cfg.data` names."""
-    return instantiate(cfg.data, seed=cfg.seed, batch_size=cfg.batch_size)
+    """Return the `zoo.data.Dataset` that `cfg.data` names.
+
+    Where `cfg.data.task` is "auto", a loss that compares classes says that labels are meant, of whatever type they are.
+
+    Raises:
+        UserError: if the data cannot be used, or not with `cfg.loss`.
+    """
+    options = {"seed": cfg.seed, "batch_size": cfg.batch_size}
+    if OmegaConf.select(cfg, "data.task") == "auto" and compares_classes(cfg):
+        options["task"] = "categorical"
+    data = instantiate(cfg.data, **options)
+    check_loss(cfg, data.task)
+    return data
 
 
 def build_model(cfg: DictConfig, input_shape: tuple[int, ...], classes: int):
@@ -99,12 +110,12 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
     make = instantiate(cfg.optimizer, learning_rate=rate, _partial_=True)
     options = dict(cfg.clipping)
     function = optimizers.normalized(make.func) if options.pop("normalize", False) else make.func
+    loss = instantiate(cfg.loss)
     metric = {
         "categorical": lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-        "binary": lambda: keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0),
+        "binary": lambda: keras.metrics.BinaryAccuracy(name="accuracy", threshold=losses.threshold(loss)),
         "regression": lambda: keras.metrics.RootMeanSquaredError(name="rmse"),
     }[task]()
-    loss = instantiate(cfg.loss)
     if task == "categorical" and not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         loss = losses.OneHot(loss)
     model.compile(

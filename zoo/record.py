@@ -192,6 +192,7 @@ class Record:
             self.drop()
             return
         summary = {"name": self.name, **summary, "status": status, "overrides": self.overrides}
+        summary["choices"] = {group: choice for group, choice in self.choices.items() if "hydra" not in group}
         if status == "FINISHED" and self.cfg.pictures:
             self._write(summary)  # the pictures are drawn from it
             self._draw()

@@ -196,7 +196,8 @@ def _run_rows(runs: list[dict], keys: list[str]) -> tuple[list[str], list[list[s
         if r["status"] == "FINISHED":
             verdict = r["verdict"]["name"] if r["verdict"] else "-"
             arrives = "{:.0e} → {:.0e}".format(*r["arriving"]) if r.get("arriving") else ""
-            row += [verdict, f"{chosen_metric(r)[1]:.4g}", arrives, f"{r['seconds']:.1f}"]
+            own, value = chosen_metric(r)
+            row += [verdict, f"{value:.4g}{_other(own, metric)}", arrives, f"{r['seconds']:.1f}"]
         else:
             row += [r["status"], "", "", ""]
         rows.append(row)
@@ -214,31 +215,41 @@ def grouped(runs: list[dict], keys: list[str]) -> list[list[dict]]:
 
 def _grouped_rows(groups: list[list[dict]], keys: list[str]) -> tuple[list[str], list[list[str]]]:
     done = [[r for r in group if r["status"] == "FINISHED"] for group in groups]
-    metric = next((chosen_metric(group[0])[0] for group in done if group), "test_metric")
+    # Of runs of several kinds, as a query may find them, each has its own.
+    own = [chosen_metric(group[0])[0] if group else None for group in done]
+    metric = next((name for name in own if name), "test_metric")
     validation = metric.replace("test_", "val_")
 
-    def order(i: int) -> float:
-        mean = np.mean([r["metrics"][validation] for r in done[i]]) if done[i] else math.nan
-        return math.inf if math.isnan(mean) else -mean if metric == "test_accuracy" else mean
+    def order(i: int) -> tuple[bool, float]:
+        mean = np.mean([r["metrics"][own[i].replace("test_", "val_")] for r in done[i]]) if done[i] else math.nan
+        worst = math.isnan(mean)
+        return own[i] not in (metric, None), math.inf if worst else -mean if own[i] == "test_accuracy" else mean
 
     rows = []
     for i in sorted(range(len(groups)), key=order):
+        name = own[i] or metric
+        told = [mean_and_deviation([r["metrics"][n] for r in done[i]]) for n in (name.replace("test_", "val_"), name)]
         counts: dict[str, int] = {}
         for r in groups[i]:
             finished = r["status"] == "FINISHED"
-            name = (r["verdict"]["name"] if r["verdict"] else "-") if finished else r["status"]
-            counts[name] = counts.get(name, 0) + 1
+            verdict = (r["verdict"]["name"] if r["verdict"] else "-") if finished else r["status"]
+            counts[verdict] = counts.get(verdict, 0) + 1
         chosen = overridden(groups[i][0])
         rows.append(
             [
                 *(short(chosen.get(key, "")) for key in keys),
                 str(len(groups[i])),
-                ", ".join(f"{count} {name}" for name, count in counts.items()),
-                *(mean_and_deviation([r["metrics"][name] for r in done[i]]) for name in (validation, metric)),
+                ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
+                *(text + _other(name, metric) if text else "" for text in told),
                 f"{np.sum([r['seconds'] for r in done[i]]):.1f}",
             ]
         )
     return [*keys, "runs", "verdict", validation, metric, "seconds"], rows
+
+
+def _other(own: str, metric: str) -> str:
+    """Name a run's own metric where the column is of another one."""
+    return "" if own == metric else f" ({own.removeprefix('test_')})"
 
 
 def mean_and_deviation(values: list[float]) -> str:
@@ -251,7 +262,7 @@ def mean_and_deviation(values: list[float]) -> str:
 
 
 def varying(jobs: list[list[str]]) -> list[str]:
-    """Return the keys whose value is not the same in all jobs."""
+    """Return the keys whose value is not the same in all jobs of one sweep, each of which sets the same keys."""
     values: dict[str, set] = {}
     for overrides in jobs:
         for override in overrides:
@@ -323,6 +334,7 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     from mlflow.exceptions import MlflowException
 
     from zoo.comparison import write_comparison
+    from zoo.comparison.differences import told_apart
     from zoo.config import home
     from zoo.errors import UserError
     from zoo.tracking import Store
@@ -335,11 +347,12 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
         raise UserError(f"the query cannot be read: {error}") from error
     if not found:
         raise UserError(f"no finished run of the experiment {experiment} answers to: {query}")
-    runs = [read_summary(store.folder_of(run, out / "runs")) for run in found]
-    keys = varying([r["overrides"] for r in runs])
-    print(sweep_table(runs, query, keys))
+    summaries = [read_summary(store.folder_of(run, out / "runs")) for run in found]
+    runs, keys = told_apart(summaries, [run.data.params for run in found])
+    title = query or f"all finished runs of {experiment}"
+    print(sweep_table(runs, title, keys))
     out.mkdir(parents=True, exist_ok=True)
-    print(f"compare   {write_comparison(runs, keys, out, query, experiment_id=store.experiment_id)[0]}")
+    print(f"compare   {write_comparison(runs, keys, out, title, experiment_id=store.experiment_id)[0]}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ CHOICES = {
     "task": ("auto", "categorical", "binary", "regression"),
 }
 MOST_CLASSES = 1_000_000  # a label beyond it is a number of something else
+NUMBER = "number the classes 0, 1, ... (for regression: data=npz data.task=regression loss=mse)"
 
 Part = tuple[np.ndarray, np.ndarray]
 
@@ -59,7 +60,8 @@ def check_parts(name: str, parts: dict[str, Part], task: str, files: bool) -> tu
     float32 for binary (k = 1) and regression.
     """
     if task == "auto":
-        task = "regression" if np.asarray(parts["train"][1]).dtype.kind == "f" else "categorical"
+        y = np.asarray(parts["train"][1])
+        task = "regression" if y.dtype.kind == "f" and not _is_one_hot(y) else "categorical"
     checked = {}
     for part, (x, y) in parts.items():
         x, y, where = np.asarray(x), np.asarray(y), f"{name}, {part} part"
@@ -114,15 +116,28 @@ def _check_labels(y: np.ndarray, where: str) -> np.ndarray:
     _check_numbers(y, where)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
+    if _is_one_hot(y):
+        y = y.argmax(1)
     if y.ndim != 1:
-        raise UserError(f"{where}: y is {y.shape}: give one label a sample (of one-hot rows, y.argmax(1)).")
+        raise UserError(
+            f"{where}: y is {y.shape}, not one-hot: give one label a sample, or rows of one 1 and else 0 "
+            "(of probabilities, y.argmax(1); for regression: data=npz data.task=regression loss=mse)."
+        )
     if y.dtype.kind == "f" and (y != np.floor(y)).any():
         odd = y[y != np.floor(y)][0]
-        raise UserError(f"{where}: y holds {odd}, not a whole label: number the classes 0, 1, ...")
+        raise UserError(f"{where}: y holds {odd}, not a whole label: {NUMBER}.")
     for label in (y.min(), y.max()):
         if not 0 <= label < MOST_CLASSES:
-            raise UserError(f"{where}: y holds the label {label}: number the classes 0, 1, ...")
+            raise UserError(f"{where}: y holds the label {label}: {NUMBER}.")
     return y.astype(np.int32)
+
+
+def _is_one_hot(y: np.ndarray) -> bool:
+    """Whether y is (n, classes) rows of one 1 and else 0, of any type; one column alone holds labels."""
+    if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "biuf":
+        return False
+    ones = y == 1
+    return bool((ones.sum(1) == 1).all() and (ones | (y == 0)).all())
 
 
 def _check_classes(name: str, labels: dict[str, np.ndarray]) -> int:
@@ -132,7 +147,7 @@ def _check_classes(name: str, labels: dict[str, np.ndarray]) -> int:
         raise UserError(f"{name}: all training samples are of class {present[0]}: give two classes or more.")
     gaps = np.setdiff1d(np.arange(len(present)), present)
     if len(gaps):
-        raise UserError(f"{name}: labels go up to {present[-1]} and none is {gaps[0]}: number the classes 0, 1, ...")
+        raise UserError(f"{name}: labels go up to {present[-1]} and none is {gaps[0]}: {NUMBER}.")
     for part, y in labels.items():
         if y.max() > present[-1]:
             raise UserError(f"{name}, {part} part: class {y.max()} has no training sample: give some or drop it.")

@@ -25,10 +25,11 @@ class Source:
     Attributes:
         name: what an error message calls it: a data set or a file.
         train: (x, y). x is (n, features), (n, h, w) or (n, h, w, c), or, with `image_size`, (n,) paths of image files.
-            y is (n,) or (n, 1) labels 0, 1, ...; for regression (n,) or (n, k) numbers.
+            y is (n,) or (n, 1) labels 0, 1, ..., or (n, classes) one-hot rows; for regression (n,) or (n, k) numbers.
         test: likewise; `None`: 20 % of `train`, the same ones whatever the seed.
         validation: likewise; `None`: taken out of `train`.
-        task: "categorical", "binary", "regression", or "auto": regression if y is of a floating type, else categorical.
+        task: "categorical", "binary", "regression", or "auto": regression if y is of a floating type and not one-hot,
+            else categorical.
         maximum: the largest value x can take, where its type does not tell.
         class_names: of the labels 0, 1, ...
         image_size: (h, w) that image files are resized to; `None`: x holds the data itself.

@@ -62,14 +62,15 @@ def cifar100(path: str | None = None, **options) -> Dataset:
 def npz(path: str | None = None, task: str = "auto", **options) -> Dataset:
     """A person's own arrays: an .npz file with x_train, y_train, x_test and y_test, or with x and y alone.
 
-    x is (n, features), (n, h, w) or (n, h, w, c); y is (n,) labels 0, 1, ... or numbers. With x and y alone 20 % are
-    the test part, the same ones whatever the seed. Pickled (object) arrays are refused: opening them can run a
-    stranger's code.
+    x is (n, features), (n, h, w) or (n, h, w, c); y is (n,) labels 0, 1, ..., (n, classes) one-hot rows, or numbers.
+    With x and y alone 20 % are the test part, the same ones whatever the seed. Pickled (object) arrays are refused:
+    opening them can run a stranger's code.
 
     Args:
         path: of the file.
         task: "categorical", "binary" (labels 0 and 1, one output), "regression", or "auto": regression if y is of a
-            floating type, else categorical.
+            floating type and not one-hot, else categorical. (`train.py` takes "auto" as categorical if the loss is a
+            cross-entropy.)
         options: of `zoo.data.prepare`.
     """
     if path is None:
