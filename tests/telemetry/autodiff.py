@@ -6,14 +6,18 @@ import numpy as np
 BACKEND = keras.config.backend()
 
 
-def value_and_gradients(loss, variables: list[keras.Variable]) -> tuple:
-    """Return the value of `loss()` and its gradients with respect to Keras variables, as the backend's tensors."""
+def value_and_gradients(loss, variables: list[keras.Variable], *, compiled: bool = False) -> tuple:
+    """Return the value of `loss()` and its gradients with respect to Keras variables, as the backend's tensors.
+
+    On JAX it is `compiled` as a whole where that is asked for, and for a large model.
+    """
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             value = loss()
-        grads = [tf.convert_to_tensor(g) for g in tape.gradient(value, [v.value for v in variables])]
+        grads = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero")
+        grads = [tf.convert_to_tensor(g) for g in grads]
     elif BACKEND == "jax":
         import jax
 
@@ -22,14 +26,14 @@ def value_and_gradients(loss, variables: list[keras.Variable]) -> tuple:
                 return loss()
 
         function = jax.value_and_grad(function)
-        if len(variables) > 100:  # operation by operation a large model takes minutes; of a small one each is compiled
+        if compiled or len(variables) > 100:  # a large model takes minutes operation by operation
             function = jax.jit(function)
         value, grads = function([v.value for v in variables])
     else:
         import torch
 
         value = loss()
-        grads = list(torch.autograd.grad(value, [v.value for v in variables]))
+        grads = list(torch.autograd.grad(value, [v.value for v in variables], materialize_grads=True))
         value = value.detach()
     return value, grads
 

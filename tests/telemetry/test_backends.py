@@ -37,7 +37,8 @@ def python(backend: str, *arguments: str, **environment: str) -> str:
 
 
 def run_tests(backend: str, *words: str) -> None:
-    files = ["test_gradients.py", "test_models.py", f"test_ring_{backend}.py", "../test_checkpoint.py"]
+    names = ["gradients", "callbacks", "models", "matrix", "public", f"ring_{backend}"]
+    files = [*(f"test_{name}.py" for name in names), "../test_checkpoint.py"]
     flags = f"{BRIEFLY} --xla_force_host_platform_device_count=2"
     python(backend, "-m", "pytest", *(str(HERE / name) for name in files), *words, XLA_FLAGS=flags)
 

@@ -118,12 +118,11 @@ class Recorder:
 
     def differentiable(self) -> dict[tuple, object]:
         """Return each tensor that a delta may be asked for, by its key."""
-        found = {("output", call.number): call.outputs[0] for call in self.calls if _is_layer(call) and call.outputs}
+        layers = [call for call in self.calls if _is_layer(call)]
+        found = {("output", call.number, i): t for call in layers for i, t in enumerate(call.outputs)}
         found |= {call.before_key: call.before for call in self.calls if call.before is not None}
         found |= self.zeros
-        return {
-            key: tensor for key, tensor in found.items() if "float" in keras.backend.standardize_dtype(tensor.dtype)
-        }
+        return {key: tensor for key, tensor in found.items() if is_floating(tensor)}
 
     @property
     def current(self) -> Call | None:
@@ -173,12 +172,12 @@ class Recorder:
             self._clock += 1
             made.ended = self._clock
             made.number = len(self.calls)
-            flat = keras.tree.flatten(outputs)
-            first = next((i for i, t in enumerate(flat) if keras.ops.is_tensor(t)), None)
-            if first is not None and _is_layer(made):
-                flat[first] = self.shift(("output", made.number), flat[first])
+            made.outputs = tensors_of(outputs)
+            if _is_layer(made) and made.outputs:
+                made.outputs = [self.shift(("output", made.number, i), t) for i, t in enumerate(made.outputs)]
+                left = iter(made.outputs)
+                flat = [next(left) if keras.ops.is_tensor(t) else t for t in keras.tree.flatten(outputs)]
                 outputs = keras.tree.pack_sequence_as(outputs, flat)
-            made.outputs = [t for t in flat if keras.ops.is_tensor(t)]
             self.calls.append(made)
             self._keep(outputs)
             return outputs
@@ -211,6 +210,11 @@ class Recorder:
 
 def _is_layer(call: Call) -> bool:
     return isinstance(call.layer, keras.layers.Layer)
+
+
+def is_floating(tensor) -> bool:
+    """Whether a gradient can be taken of the tensor."""
+    return "float" in keras.backend.standardize_dtype(tensor.dtype)
 
 
 def tensors_of(structure) -> list:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import keras
 
-from zoo.telemetry.layers import optimizers_of, replaced
+from zoo.telemetry.layers import all_layers, optimizers_of, replaced
 
 
 @contextlib.contextmanager
@@ -59,6 +59,9 @@ class Assigned:
 
 def built(model: keras.Model, x) -> None:
     """Let a model that gets its weights with its first batch have them, without the draws that a call makes."""
+    own_step = type(model).train_step is not keras.Model.train_step
+    if own_step and all(layer.built for layer in all_layers(model)):
+        return  # nor need it have a `call`: a GAN's parts are called by its step
     if not model.built:
         with keras.StatelessScope():
             model(x)

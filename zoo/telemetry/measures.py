@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-from zoo.telemetry.plan import Plan, Site
+from zoo.telemetry.plan import Plan, Point, Site
 
 MEASURES = (
     "activation_mean",
@@ -33,7 +33,7 @@ SATURATION = {
 # What the probe multiplies the loss by: it keeps the deltas of half precision in its range. The optimizer's own loss
 # scale may be one that overflows, on its way to a lower one.
 SCALE = 1024.0
-ROUNDING = 5e-3  # of a sum in half precision
+ROUNDING, HALF_ROUNDING = 1e-5, 5e-3  # of a sum, relative to its rms
 
 
 def measure(plan: Plan, tensors: list, events: list[tuple], gradients: list, samples: int, xp) -> dict:
@@ -49,11 +49,13 @@ def measure(plan: Plan, tensors: list, events: list[tuple], gradients: list, sam
         xp: NumPy or `keras.ops`.
 
     Returns:
-        "table": (measures, layers); "loops" and "attentions": for each of the plan's, its two arrays; "residuals": the
-        share of each, NaN where there is no sum.
+        "measured": (layers,) 1 where a delta could be had, else 0; "table": (measures, layers); "loops" and
+        "attentions": for each of the plan's, its two arrays; "residuals": the share of each, NaN where there is no sum.
     """
     columns = [_column(site, tensors, events, gradients, samples, xp) for site in plan.sites]
+    measured = [bool(_points(site, tensors)) and _is_trained(site, events) for site in plan.sites]
     return {
+        "measured": xp.array(measured, "float32"),
         "table": xp.transpose(xp.stack([xp.stack(column) for column in columns])) if columns else [],
         "loops": [_along_time(loop, tensors, events, samples, xp) for loop in plan.loops],
         "attentions": [_attention(attention, tensors, xp) for attention in plan.attentions],
@@ -61,9 +63,14 @@ def measure(plan: Plan, tensors: list, events: list[tuple], gradients: list, sam
     }
 
 
-def seen(site: Site, events: list[tuple]) -> bool:
-    """Whether a gradient that trains the layer was taken: its delta can be had."""
-    return bool(site.points) and any(trained & set(site.variables) for trained, _ in events)
+def _points(site: Site, tensors: list) -> list[Point]:
+    """Return the layer's calls, without those on no sample, such as of an expert that none was sent to."""
+    return [point for point in site.points if 0 not in tensors[point.outputs[0]].shape]
+
+
+def _is_trained(site: Site, events: list[tuple]) -> bool:
+    """Whether a gradient by the layer's variables was taken."""
+    return any(trained & set(site.variables) for trained, _ in events)
 
 
 def _column(site: Site, tensors: list, events: list[tuple], gradients: list, samples: int, xp) -> list:
@@ -71,24 +78,25 @@ def _column(site: Site, tensors: list, events: list[tuple], gradients: list, sam
     known = [_single(xp, gradients[k]) for k in site.variables if gradients[k] is not None]
     gradient = _norm(xp, known) if known else xp.zeros((), "float32")
     nothing = xp.full((), np.nan, "float32")
-    if not site.points:
+    points = _points(site, tensors)
+    if not points:
         return [nothing] * 7 + [gradient] + [nothing] * 2
-    deltas = [_delta(point.key, site.variables, events, xp) for point in site.points]
-    points = site.points
-    if any(d is not None for d in deltas):  # a call that no loss depends on does not count beside one that does
-        points = [point for point, d in zip(points, deltas, strict=True) if d is not None]
-        deltas = [d for d in deltas if d is not None]
+    deltas = [_delta(key, site.variables, events, xp) for point in points for key in point.keys]
+    deltas = [d for d in deltas if d is not None]
+    if deltas:  # a call that no loss depends on does not count beside one that does
+        reached = {key for trained, found in events if trained & set(site.variables) for key in found}
+        points = [point for point in points if reached & set(point.keys)]
     after = [_single(xp, tensors[point.after]) for point in points]
     mean, square, spread, dead = (_mean(parts) for parts in zip(*(_spread(xp, v) for v in after), strict=True))
     saturated = xp.zeros((), "float32")
     if site.activation in SATURATION:
         low, high = SATURATION[site.activation]
         saturated = _mean([xp.mean(_single(xp, xp.logical_or(v < low, v > high))) for v in after])
-    own = [tensors[point.output] for point in points]
+    own = [tensors[point.outputs[0]] for point in points]
     delta_rms = delta_norm = nothing
-    if seen(site, events):
-        size = samples * sum(math.prod(t.shape[1:]) for t in own)
-        total = _norm(xp, deltas) if deltas[0] is not None else xp.zeros((), "float32")
+    if _is_trained(site, events):
+        size = samples * sum(math.prod(tensors[place].shape[1:]) for point in points for place in point.outputs)
+        total = _norm(xp, deltas) if deltas else xp.zeros((), "float32")
         delta_rms, delta_norm = samples * total / math.sqrt(size), samples * total / math.sqrt(samples)
     return [
         mean,
@@ -164,13 +172,16 @@ def _attention(attention: tuple, tensors: list, xp) -> tuple:
 def _share(residual: tuple, tensors: list, xp):
     """Return the branch's rms over the sum's; NaN where the sum is not one of the branch and one of the streams."""
     _, branch, total, streams = residual
+    kind = tensors[total].dtype
     branch, total = _single(xp, tensors[branch]), _single(xp, tensors[total])
     size = _rms(xp, total)
     share = _rms(xp, branch) / size
     if not streams:
         return share
+    rounding = HALF_ROUNDING if "16" in str(kind) else ROUNDING
     away = [_rms(xp, total - branch - _single(xp, tensors[stream])) for stream in streams]
-    return xp.where(functools.reduce(xp.minimum, away) < ROUNDING * size, share, np.nan)
+    found = functools.reduce(xp.minimum, away) < rounding * size
+    return xp.where(xp.logical_and(found, _rms(xp, total - branch) > rounding * size), share, np.nan)
 
 
 def _single(xp, tensor):

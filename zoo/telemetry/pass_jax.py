@@ -51,7 +51,7 @@ class Pass:
             without_update(self.model, "stateless_apply", self._apply),
         ):
             self.model.train_step((trainable, others, *rest), keras.utils.pack_x_y_sample_weight(x, y))
-        plan = Plan.of(self.model, self._recorder, self._reaches(trainable[0]))
+        plan = Plan.of(self.model, self._recorder, self._reaches(jax.tree_util.tree_leaves((state, x))[0]))
         samples = keras.tree.flatten(x)[0].shape[0]
         self._outline, tensors = Outline.of(plan, self._losses, self._events, self._gradients, samples, _on_host())
         return tensors

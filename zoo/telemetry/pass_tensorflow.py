@@ -15,7 +15,7 @@ from zoo.telemetry.plan import Plan
 from zoo.telemetry.reading import Outline
 
 # To trace a pass takes longer than some passes operation by operation: it is traced for the one after these.
-UNTRACED = 4
+UNTRACED = 5
 
 
 class Pass:

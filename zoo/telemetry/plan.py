@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import keras
 
-from zoo.telemetry.calls import Call, Recorder
+from zoo.telemetry.calls import Call, Recorder, is_floating
 from zoo.telemetry.layers import cells_of, owners
 
 ACTIVATION_LAYERS = (
@@ -21,10 +21,16 @@ OPERATIONS = ("relu", "sigmoid", "tanh", "softsign", "elu", "selu", "gelu", "sil
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One place where a layer is measured: the key of the delta, and the places in `Plan.tensors` of its values."""
+    """One call of a layer that is measured.
 
-    key: tuple
-    output: int
+    Attributes:
+        keys: of the deltas, one for each output.
+        outputs: places in `Plan.tensors` of the outputs; the first is the one that is looked at.
+        after: place of the activation that follows the first.
+    """
+
+    keys: list[tuple]
+    outputs: list[int]
     after: int
 
 
@@ -119,10 +125,12 @@ class Plan:
             taken.add((site.name, call.number))
             after = call if activation_of(call.layer) else _following(call, consumers, kernels)
             site.activation = site.activation or activation_of((after or call).layer)
-            key, output = ("output", call.number), call.outputs[0]
+            found = {("output", call.number, i): t for i, t in enumerate(call.outputs) if is_floating(t)}
             if _is_outcome(call, recorder, consumers):
-                site.preactivation, key, output = True, call.before_key, call.before
-            site.points.append(Point(key, self._add(output), self._add((after or call).outputs[0])))
+                site.preactivation, found = True, {call.before_key: call.before}
+            if found:
+                places = list(map(self._add, found.values()))
+                site.points.append(Point(list(found), places, self._add((after or call).outputs[0])))
 
     def _place_loops(self, recorder: Recorder, reaches: Callable) -> None:
         by_layer = {id(site.layer): site for site in self.sites if site.layer is not None}
@@ -135,7 +143,7 @@ class Plan:
             self.loops.append((site.name, site.variables, states, loop.key, loop.backwards))
             if stacked:
                 site.activation = activation_of(loop.cell)
-                site.points.append(Point(loop.key, states, states))
+                site.points.append(Point([loop.key], [states], states))
 
     def _place_attentions(self, recorder: Recorder, reaches: Callable) -> None:
         for layer, query, key, mask, causal in recorder.attentions:

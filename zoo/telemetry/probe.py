@@ -14,7 +14,7 @@ import numpy as np
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.dry_step import built
 from zoo.telemetry.layers import optimizers_of
-from zoo.telemetry.measures import MEASURES, seen
+from zoo.telemetry.measures import MEASURES
 from zoo.telemetry.recurrent import TimeProfile
 
 
@@ -171,7 +171,7 @@ class Prober:
             loss,
             **dict(zip(MEASURES, numbers["table"] if sites else np.zeros((len(MEASURES), 0), np.float32), strict=True)),
             jacobian=self._pass.jacobians(x) if jacobian else np.zeros(0, np.float32),
-            measured=np.array([seen(site, outline.events) for site in sites], bool),
+            measured=numbers["measured"] > 0,
             preactivation=np.array([site.preactivation for site in sites], bool),
             times=[
                 TimeProfile(loop[0], *pair) for loop, pair in zip(outline.plan.loops, numbers["loops"], strict=True)
@@ -185,23 +185,23 @@ class Prober:
                 for residual, share in zip(outline.plan.residuals, numbers["residuals"], strict=True)
                 if not np.isnan(share)
             ],
-            missing=_missing(outline),
+            missing=_missing(outline, numbers["measured"] > 0),
         )
 
 
-def _missing(outline) -> str:
+def _missing(outline, measured: np.ndarray) -> str:
     sites = outline.plan.sites
     if not sites:
         return "the model has nothing to train: there is no layer to measure."
     if not outline.events:
         return "the training step takes no gradient that can be seen: loss and back-propagated gradients are missing."
-    unseen = [site.name for site in sites if not seen(site, outline.events)]
+    unseen = [site.name for site, known in zip(sites, measured, strict=True) if not known]
     if not unseen:
         return ""
     names = ", ".join(unseen[:3]) + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else "")
     return (
-        f"no back-propagated gradient of {names}: not called, called within a loop, the model's own weights, or "
-        "trained by no gradient of this step."
+        f"no back-propagated gradient of {names}: not called, called within a loop or on no sample, the model's own "
+        "weights, or trained by no gradient of this step."
     )
 
 
