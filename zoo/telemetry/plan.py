@@ -7,6 +7,7 @@ import keras
 
 from zoo.telemetry.calls import Call, Recorder, is_floating
 from zoo.telemetry.layers import cells_of, owners
+from zoo.telemetry.residuals import added_bare, added_by_layer
 
 ACTIVATION_LAYERS = (
     keras.layers.Activation,
@@ -15,7 +16,6 @@ ACTIVATION_LAYERS = (
     keras.layers.PReLU,
     keras.layers.ELU,
 )
-STREAMS = 4  # how many inputs back the other term of a sum is looked for
 OPERATIONS = ("relu", "sigmoid", "tanh", "softsign", "elu", "selu", "gelu", "silu", "softplus", "softmax")
 
 
@@ -96,8 +96,7 @@ class Plan:
         made._place_sites(recorder, known)
         made._place_loops(recorder, reaches)
         made._place_attentions(recorder, reaches)
-        made._place_residuals(known)
-        made._place_bare_sums(known, reaches)
+        made._place_residuals(known, reaches)
         return made
 
     def _add(self, tensor) -> int:
@@ -146,62 +145,28 @@ class Plan:
                 site.points.append(Point([loop.key], [states], states))
 
     def _place_attentions(self, recorder: Recorder, reaches: Callable) -> None:
+        named = _names([layer for layer, *_ in recorder.attentions])
         for layer, query, key, mask, causal in recorder.attentions:
             if len(query.shape) != 4 or not (reaches(query) and reaches(key)):
                 continue
             mask = self._add(mask) if mask is not None and reaches(mask) else None
-            self.attentions.append((layer.name, self._add(query), self._add(key), mask, causal))
+            self.attentions.append((named[id(layer)], self._add(query), self._add(key), mask, causal))
 
-    def _place_residuals(self, known: list[Call]) -> None:
-        """Find additions of which one input went through more layers than the other: that one is the branch."""
+    def _place_residuals(self, known: list[Call], reaches: Callable) -> None:
         kernels = {id(site.layer) for site in self.sites if site.has_kernel}
-        weighty: set[int] = set()  # calls of layers with a kernel, or with such a layer inside
-        for call in known:
-            inner = call if id(call.layer) in kernels else None
-            while inner is not None:
-                weighty.add(id(inner))
-                inner = inner.within
-        depth: dict[int, int] = {}
-        for call in known:
-            reached = max((depth.get(id(t), 0) for t in call.inputs), default=0) + (id(call) in weighty)
-            if type(call.layer).__name__ == "Add" and len(call.inputs) == 2:
-                first, second = call.inputs
-                one, other = depth.get(id(first), 0), depth.get(id(second), 0)
-                if one != other and tuple(first.shape) == tuple(second.shape) and reached:
-                    branch = first if one > other else second
-                    self.residuals.append((call.layer.name, self._add(branch), self._add(call.outputs[0]), []))
-            for tensor in call.outputs:
-                depth[id(tensor)] = max(depth.get(id(tensor), 0), reached)
+        found = [(*added, []) for added in added_by_layer(known, kernels)]
+        found += added_bare(known, reaches)
+        named = _names([call.layer for call, *_ in found])
+        for call, branch, total, streams in sorted(found, key=lambda added: added[0].ended):
+            places = (self._add(branch), self._add(total), [self._add(t) for t in streams])
+            self.residuals.append((named[id(call.layer)], *places))
 
-    def _place_bare_sums(self, known: list[Call], reaches: Callable) -> None:
-        """Find inputs that no call made, and that may be the sum of the call before and of an earlier input.
 
-        A `+` in a layer's own code is not called as a layer is. Only of sequences, (batch, steps, units): elsewhere it
-        is the custom to add by a layer.
-        """
-        inner = {id(call.within) for call in known}
-        moments = [(c.begun, c.inputs[0]) for c in known if c.inputs]
-        moments += [(c.ended - 0.5, c.outputs[0]) for c in known if id(c) in inner]
-        ended = sorted(known, key=lambda call: call.ended)
-        streams: list = []
-        explained: set[int] = set()
-        number, latest = 0, None
-        for moment, tensor in sorted(moments, key=lambda pair: pair[0]):
-            while number < len(ended) and ended[number].ended < moment:
-                latest = ended[number]
-                explained |= {id(t) for t in latest.outputs}
-                number += 1
-            if len(tensor.shape) != 3 or not reaches(tensor):
-                continue
-            same = [t for t in streams if tuple(t.shape) == tuple(tensor.shape)]
-            if id(tensor) not in explained and same and latest is not None:
-                branch = latest.outputs[0]
-                if tuple(branch.shape) == tuple(tensor.shape):
-                    places = (self._add(branch), self._add(tensor), [self._add(t) for t in same[-STREAMS:]])
-                    self.residuals.append((latest.layer.name, *places))
-            explained.add(id(tensor))
-            if not any(t is tensor for t in streams):
-                streams.append(tensor)
+def _names(layers: list) -> dict[int, str]:
+    """Return the name of each, by its id; where several have one name, their paths."""
+    unique = {id(layer): layer for layer in layers}
+    names = [layer.name for layer in unique.values()]
+    return {key: getattr(a, "path", a.name) if names.count(a.name) > 1 else a.name for key, a in unique.items()}
 
 
 def _reachable(call: Call | None, reachable: set[int]) -> Call | None:
