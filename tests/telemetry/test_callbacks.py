@@ -491,3 +491,21 @@ def test_beside_backup_and_restore(tmp_path):
     fit(compiled(), whole, epochs=3)
     recorded = np.concatenate([before.norms, norms.history.norms])
     np.testing.assert_allclose(recorded, whole.history.norms, rtol=1e-5)
+
+
+def test_a_training_that_was_broken_off_between_steps_goes_on_with_and_without_the_callback():
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                raise KeyboardInterrupt
+
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    y = np.arange(64) % 3
+    model, norms = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)]), GradientNorms()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, batch_size=8, verbose=0, callbacks=[norms, Interrupt()])
+    model.fit(x, y, batch_size=8, verbose=0, callbacks=[norms])
+    model.fit(x, y, batch_size=8, verbose=0)
+    model.train_on_batch(x[:8], y[:8])
+    assert len(norms.history) == 3 + 8

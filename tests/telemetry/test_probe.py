@@ -1,5 +1,6 @@
 """The probe against a gradient tape written by hand."""
 
+import concurrent.futures
 import copy
 import dataclasses
 import pickle
@@ -375,3 +376,95 @@ def test_what_an_accelerator_measures_is_what_the_host_measures(monkeypatch):
         np.testing.assert_allclose(there.attentions[0].entropy, host.attentions[0].entropy, rtol=1e-5)
         np.testing.assert_allclose(there.attentions[0].logit_rms, host.attentions[0].logit_rms, rtol=1e-5)
         np.testing.assert_allclose(there.residuals[0].share, host.residuals[0].share, rtol=1e-5)
+
+
+WRONG = {
+    "a data set": (
+        lambda m, x, y: probe(m, tf.data.Dataset.from_tensor_slices((x, y)).batch(4)),
+        "next(iter(dataset))",
+    ),
+    "no targets": (lambda m, x, y: probe(m, x), "targets too"),
+    "fewer targets": (lambda m, x, y: probe(m, x, y[:-1]), "x has 16 samples, y has 15"),
+    "no samples": (lambda m, x, y: probe(m, x[:0], y[:0]), "empty"),
+    "no model": (lambda m, x, y: probe("model", x, y), "not a str"),
+    "a callback to judge": (lambda m, x, y: diagnose(GradientNorms()), "norms.history"),
+    "callbacks to judge": (lambda m, x, y: diagnose(None, Probes(x, y)), "probes.results"),
+    "one probe to judge": (lambda m, x, y: diagnose(probes=probe(m, x, y)), r"probes=\[probe\]"),
+}
+
+
+@pytest.mark.parametrize("slip", WRONG)
+def test_slips_are_told_in_one_sentence(slip):
+    x, y = batch(6)
+    call, said = WRONG[slip]
+    with pytest.raises((TypeError, ValueError), match=said.replace("(", r"\(").replace(")", r"\)")) as error:
+        call(compiled(mlp((6,), CLASSES, depth=1, width=8)), x, y)
+    assert "\n" not in str(error.value)
+
+
+def test_lists_of_numbers_are_a_batch():
+    x, y = batch(6)
+    model = compiled(mlp((6,), CLASSES, depth=1, width=8))
+    assert probe(model, x.tolist(), y.tolist()).loss == pytest.approx(probe(model, x, y).loss)
+
+
+def test_what_does_not_depend_on_samples_has_no_variation():
+    class Positions(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.table = keras.layers.Embedding(5, 6, name="positions")
+
+        def call(self, x):
+            return x + self.table(keras.ops.expand_dims(keras.ops.arange(5), 0))
+
+    inputs = keras.Input((5, 6))
+    h = keras.layers.Flatten()(keras.layers.Dense(6, "tanh", name="mixed")(Positions()(inputs)))
+    model = compiled(keras.Model(inputs, keras.layers.Dense(CLASSES)(h)))
+    x, y = batch(5, 6)
+    p = probe(model, x, y)
+    assert p.layers[0] == "positions" and np.isnan(p.variation[0]) and (p.variation[1:] > 0).all()
+    one = probe(model, x[:1], y[:1])
+    assert np.isnan(one.variation).all()
+    assert diagnose(probes=[p]).name == diagnose(probes=[one]).name == "healthy"
+
+
+def test_quantized_layers_are_measured_in_their_place():
+    """Keras calls another method of them; what they train are their adapters."""
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(8, "relu", name="first"), layers.Dense(CLASSES)])
+    model.layers[0].enable_lora(2)
+    model.layers[0].quantize("int8")
+    x, y = batch(6)
+    p, norms = probe(compiled(model), x, y), GradientNorms()
+    model.fit(x, y, verbose=0, callbacks=[norms])
+    assert p.layers == norms.history.layers == ["first", model.layers[1].name]
+    assert p.measured.all() and (p.delta_norm > 0).all()
+
+
+def test_a_cell_whose_output_is_not_its_state():
+    class Cell(keras.layers.Layer):
+        def __init__(self, units):
+            super().__init__()
+            self.units, self.state_size, self.output_size = units, [units, units], 2 * units
+
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+
+        def call(self, x, states):
+            h = keras.ops.tanh(keras.ops.matmul(x, self.kernel) + states[0])
+            return keras.ops.concatenate([h, 0.5 * states[1] + h], -1), [h, 0.5 * states[1] + h]
+
+    x, y = batch(5, 6)
+    model = compiled(keras.Sequential([keras.Input((5, 6)), keras.layers.RNN(Cell(3)), keras.layers.Dense(CLASSES)]))
+    p = probe(model, x, y)
+    assert p.measured.all() and p.times[0].delta_norm.shape == (5,)
+
+
+def test_threads_that_probe_at_once_leave_the_process_as_it_was():
+    x, y = batch(6)
+    tape, assign = tf.GradientTape.gradient, keras.Variable.assign
+    probers = [Prober(compiled(mlp((6,), CLASSES, depth=2, width=8, dropout=0.2))) for _ in range(3)]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda prober: [prober(x, y).loss for _ in range(4)], probers))
+    assert all(len(set(losses)) == 1 for losses in found)
+    assert tf.GradientTape.gradient is tape and keras.Variable.assign is assign

@@ -144,8 +144,7 @@ class GradientNorms(Copied, keras.callbacks.Callback):
         other = getattr(model.train_function, "recorder", None)
         if other is not None and other is not self and other._attached and other._session is self._session:
             raise RuntimeError("GradientNorms already records this training: give it one GradientNorms, not two.")
-        if self._watched is not model:
-            self._detach()
+        self._detach()  # from a training that was broken off between two steps
         self._watched = model
         if not self._attached and self._plain is not None and model.train_function is self._plain:
             # The same compiled model is trained again: its traced step still fits.
@@ -180,6 +179,8 @@ class GradientNorms(Copied, keras.callbacks.Callback):
             if self._armed is False or (self._armed and ring.model.history is not self._session):
                 # A training that raised between two steps left this function behind; this call is not ours.
                 self._detach()
+                if ring.model.train_function is tracked:
+                    ring.model.train_function = None
                 ring.model.make_train_function()
                 return ring.model.train_function(*args)
             if self._armed:

@@ -66,7 +66,10 @@ def replaced(*attributes: tuple[object, str, object]) -> Iterator[None]:
 
 def watched_calls(things: list[keras.Operation], watch: Callable) -> contextlib.AbstractContextManager:
     """Within it, `watch(thing, call)` stands in the place of each layer's or operation's `call`."""
-    return replaced(*((thing, "call", watch(thing, thing.call)) for thing in things))
+    # Keras calls another method of a quantized layer.
+    names = ["quantized_call" if getattr(thing, "quantization_mode", None) else "call" for thing in things]
+    watched = [watch(thing, getattr(thing, name)) for thing, name in zip(things, names, strict=True)]
+    return replaced(*zip(things, names, watched, strict=True))
 
 
 @contextlib.contextmanager

@@ -88,6 +88,8 @@ def _column(site: Site, tensors: list, events: list[tuple], gradients: list, sam
         points = [point for point in points if reached & set(point.keys)]
     after = [_single(xp, tensors[point.after]) for point in points]
     mean, square, spread, dead = (_mean(parts) for parts in zip(*(_spread(xp, v) for v in after), strict=True))
+    if samples == 1 or any(v.shape[0] != samples for v in after):
+        spread = nothing  # of what has no samples to tell apart, such as the embedding of positions
     saturated = xp.zeros((), "float32")
     if site.activation in SATURATION:
         low, high = SATURATION[site.activation]

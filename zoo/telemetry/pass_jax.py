@@ -54,6 +54,7 @@ class Pass:
         plan = Plan.of(self.model, self._recorder, self._reaches(jax.tree_util.tree_leaves((state, x))[0]))
         samples = keras.tree.flatten(x)[0].shape[0]
         self._outline, tensors = Outline.of(plan, self._losses, self._events, self._gradients, samples, _on_host())
+        del self._recorder, self._events, self._losses, self._gradients  # they hold the trace
         return tensors
 
     def _shift(self, key, tensor):

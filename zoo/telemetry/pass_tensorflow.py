@@ -73,6 +73,7 @@ class Pass:
         plan = Plan.of(self.model, recorder, lambda t: getattr(t, "graph", None) is graph)
         samples = keras.tree.flatten(x)[0].shape[0]
         self._outline, tensors = Outline.of(plan, self._losses, self._events, self._gradients, samples, _on_host())
+        del self._recorder, self._events, self._losses, self._gradients  # they hold every activation
         return tensors
 
     def _enter(self, original, tape):

@@ -57,7 +57,9 @@ class Pass:
         plan = Plan.of(self.model, recorder, lambda t: True)
         samples = len(keras.tree.flatten(x)[0])
         with torch.no_grad():
-            return Outline.of(plan, self._losses, self._events, self._gradients, samples, _on_host())
+            made = Outline.of(plan, self._losses, self._events, self._gradients, samples, _on_host())
+        del self._recorder, self._events, self._losses, self._gradients, self._parameters  # they hold every activation
+        return made
 
     def _zero(self, key, shape, dtype):
         zero = keras.ops.zeros(shape, dtype).requires_grad_()

@@ -6,16 +6,21 @@ way. The probe measures both, by the model's own training step without its updat
 """
 
 import dataclasses
+import threading
 from typing import ClassVar
 
 import keras
 import numpy as np
 
+from zoo.telemetry.batch import tensors_of_batch
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.dry_step import built
 from zoo.telemetry.layers import optimizers_of
 from zoo.telemetry.measures import MEASURES
 from zoo.telemetry.recurrent import TimeProfile
+
+# A pass stands in the place of methods that all models of the process share, such as those of gradient tapes.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +70,8 @@ class Probe:
         loss: of the batch; the sum, where the step trains by several.
         activation_mean, activation_std, activation_rms: over units and samples.
         variation: how much the activation tells samples apart: root mean square over units of the deviation over
-            samples, divided by activation_rms. 0: the layer says the same whatever the input.
+            samples, divided by activation_rms. 0: the layer says the same whatever the input. NaN of a single sample,
+            and of what does not depend on samples (the embedding of positions).
         output_rms: of the layer's own output (the pre-activation, where the activation is a layer of its own).
         delta_rms: over units and samples.
         delta_norm: L2 norm over a sample's units, root mean square over samples. Unlike the rms it can be compared
@@ -134,6 +140,9 @@ def probe(model: keras.Model, x, y=None, *, jacobian: bool = False) -> Probe:
 
     Raises:
         RuntimeError: if the model has no optimizer.
+        TypeError: if `model` is no model, or `x` or `y` are no arrays.
+        ValueError: for an empty batch, as for one with more or fewer targets than inputs, or without those that the
+            loss needs.
     """
     return Prober(model)(x, y, jacobian=jacobian)
 
@@ -146,6 +155,8 @@ class Prober:
     """
 
     def __init__(self, model: keras.Model):
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"the probe takes a keras.Model, not a {type(model).__name__}.")
         if not optimizers_of(model):
             raise RuntimeError("the probe needs a compiled model: call model.compile(optimizer=..., loss=...) first.")
         self.model = model
@@ -153,7 +164,11 @@ class Prober:
 
     def __call__(self, x, y=None, *, jacobian: bool = False) -> Probe:
         """Measure on the batch (x, y)."""
-        x, y = keras.tree.map_structure(lambda a: a if a is None else keras.ops.convert_to_tensor(a), (x, y))
+        x, y = tensors_of_batch(self.model, x, y)
+        with _ONE_AT_A_TIME:
+            return self._measure(x, y, jacobian)
+
+    def _measure(self, x, y, jacobian: bool) -> Probe:
         built(self.model, x)
         compiled = [*optimizers_of(self.model), getattr(self.model, "loss", None), *self.model.trainable_variables]
         if len(compiled) != len(self._compiled) or any(

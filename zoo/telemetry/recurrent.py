@@ -96,9 +96,8 @@ def watched_loop(layer: keras.layers.RNN, recorder):
         dtype = keras.backend.standardize_dtype(sequences.dtype)
         number = len(recorder.loops)
         keys = [("time", number + i) for i in range(len(cells))]
-        # Keras asks of a cell that its first state be its output.
-        firsts = [keras.tree.flatten(s)[0] for s in (initial_state if len(cells) > 1 else [initial_state])]
-        shapes = [tuple(first.shape[1:]) for first in firsts]
+        given = initial_state if len(cells) > 1 else [initial_state]
+        shapes = [_output_shape(*pair, sequences) for pair in zip(cells, given, strict=True)]
         zeros = [recorder.zero(k, (batch, steps, *s), dtype) for k, s in zip(keys, shapes, strict=True)]
         states: list = [None] * len(cells)
         own = [cell.call for cell in cells]
@@ -123,6 +122,14 @@ def watched_loop(layer: keras.layers.RNN, recorder):
 
     with replaced((layer, "inner_loop", inner_loop)):
         yield
+
+
+def _output_shape(cell, states, sequences) -> tuple:
+    """(...) of a cell's output for one sample: what it says, else that of its first state, as Keras asks of cells."""
+    size = getattr(cell, "output_size", None)
+    if isinstance(size, int) and len(sequences.shape) == 3:
+        return (size,)
+    return tuple(keras.tree.flatten(states)[0].shape[1:])
 
 
 def _shifted(original, zero, states: list, place: int):

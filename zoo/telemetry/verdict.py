@@ -10,6 +10,7 @@ depends on the scale of the loss.
 import dataclasses
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 
 from zoo.telemetry.evidence import CREPT, HEALED, HUGE, NEAR, RISEN, Depth, Loss
@@ -63,7 +64,12 @@ def diagnose(
 
     Raises:
         ValueError: with neither history nor probes.
+        TypeError: for a callback in the place of what it recorded, or a probe that is not in a list.
     """
+    if isinstance(history, keras.callbacks.Callback) or isinstance(probes, keras.callbacks.Callback):
+        raise TypeError("diagnose takes what callbacks recorded: diagnose(norms.history, probes.results).")
+    if isinstance(probes, Probe):
+        raise TypeError("diagnose takes a list of probes: diagnose(probes=[probe]).")
     if history is None and not probes:
         raise ValueError("diagnose needs a history of GradientNorms, a probe, or both.")
     loss = Loss.of(history, probes, losses, baseline)
