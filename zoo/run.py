@@ -132,7 +132,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
         "steps": len(norms.history) if norms else None,
         "parameters": parameters,
         "stopped": bool(stop and stop.verdict),
-        "arriving": [p.arriving for p in (probes.results[0], probes.results[-1])] if probes else None,
+        "arriving": _arriving(probes.results) if probes else None,
     }
     record.profiles(
         gradient_norm=report.last_profile(norms.history) if norms else None,
@@ -145,6 +145,12 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     if cfg.verbose and alone:
         print(report.run_block(record.name, summary, norms and norms.history, folder, viewer(cfg)))
     return summary["metrics"].get(cfg.objective, math.nan)
+
+
+def _arriving(probes: list) -> list[float] | None:
+    """Return what reached the first layer before the first step and at the end; `None` where no delta could be had."""
+    shares = [p.arriving for p in (probes[0], probes[-1])]
+    return None if any(map(math.isnan, shares)) else shares
 
 
 def _keep_epochs(path: Path, epochs: int) -> None:
