@@ -468,3 +468,13 @@ def test_threads_that_probe_at_once_leave_the_process_as_it_was():
         found = list(pool.map(lambda prober: [prober(x, y).loss for _ in range(4)], probers))
     assert all(len(set(losses)) == 1 for losses in found)
     assert tf.GradientTape.gradient is tape and keras.Variable.assign is assign
+
+
+def test_a_probe_that_raises_changes_nothing_either():
+    x, y = batch(6)
+    model = compiled(mlp((6,), CLASSES, depth=2, width=8, normalization="batch", dropout=0.3))
+    before = [v.numpy() for v in model.variables]
+    with pytest.raises(ValueError, match=r"rank|shape"):
+        probe(model, x, np.stack([y, y], axis=1))
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import keras
 
@@ -45,7 +45,6 @@ class Recorder:
 
     Attributes:
         calls: each call, in order of its end.
-        order: the layers, in order of their first call.
         loops: the recurrent layers' runs over time.
         attentions: (layer, query, key, mask, causal) of each attention.
         zeros: those that were added to the states of recurrent cells, by their keys.
@@ -54,8 +53,7 @@ class Recorder:
 
     def __init__(self, shift: Callable | None = None, zero: Callable | None = None):
         self.shift, self.zero = shift or (lambda key, tensor: tensor), zero
-        self.order: list[keras.layers.Layer] = []
-        self._known: set[int] = set()
+        self._order: dict[int, keras.layers.Layer] = {}
         self.calls: list[Call] = []
         self.loops: list[Loop] = []
         self.attentions: list[tuple] = []
@@ -125,14 +123,18 @@ class Recorder:
         return {key: tensor for key, tensor in found.items() if is_floating(tensor)}
 
     @property
+    def order(self) -> Collection[keras.layers.Layer]:
+        """The layers, in the order of their first calls."""
+        return self._order.values()
+
+    @property
     def current(self) -> Call | None:
         """The call that is going on, the innermost of a layer."""
         return self._stack[-1] if self._stack else None
 
     def _note(self, layer) -> None:
-        if id(layer) not in self._known and isinstance(layer, keras.layers.Layer):
-            self._known.add(id(layer))
-            self.order.append(layer)
+        if isinstance(layer, keras.layers.Layer):
+            self._order.setdefault(id(layer), layer)
 
     def _noted(self, layer, call: Callable) -> Callable:
         def noted(*args, **kwargs):

@@ -1,7 +1,7 @@
 """Which layer owns which variable, and the order of the layers: that of their calls in the forward pass."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import keras
 
@@ -73,22 +73,19 @@ def watched_calls(things: list[keras.Operation], watch: Callable) -> contextlib.
 
 
 @contextlib.contextmanager
-def call_order(model: keras.Model) -> Iterator[list[keras.layers.Layer]]:
+def call_order(model: keras.Model) -> Iterator[Collection[keras.layers.Layer]]:
     """Collect the layers within `model` in the order in which they are first called while the block runs."""
     order: dict[int, keras.layers.Layer] = {}
 
     def watch(layer, call):
         def noted(*args, **kwargs):
-            if id(layer) not in order:
-                order[id(layer)] = layer
-                found.append(layer)
+            order.setdefault(id(layer), layer)
             return call(*args, **kwargs)
 
         return noted
 
-    found: list[keras.layers.Layer] = []
     with watched_calls(all_layers(model), watch):
-        yield found
+        yield order.values()
 
 
 def cells_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -99,7 +96,7 @@ def cells_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 def owners(
-    model: keras.Model, variables: list[keras.Variable], order: list[keras.layers.Layer]
+    model: keras.Model, variables: list[keras.Variable], order: Collection[keras.layers.Layer]
 ) -> tuple[list[str], list[int], list[keras.layers.Layer | None]]:
     """Find the layers that own `variables`.
 
@@ -140,7 +137,7 @@ def owners(
     return names, index, owning
 
 
-def _in_order(model: keras.Model, order: list[keras.layers.Layer]) -> list[keras.layers.Layer]:
+def _in_order(model: keras.Model, order: Collection[keras.layers.Layer]) -> list[keras.layers.Layer]:
     called = {id(layer) for layer in order}
     return [*order, *(layer for layer in all_layers(model) if id(layer) not in called), model]
 

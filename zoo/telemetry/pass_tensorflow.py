@@ -32,10 +32,12 @@ class Pass:
         self._count += 1
         if self._count <= UNTRACED or self.model.run_eagerly:
             assigned = Assigned()
-            with assigned.watched(_copy):
-                tensors = self._run(x, y)
+            try:
+                with assigned.watched(_copy):
+                    tensors = self._run(x, y)
+            finally:  # a batch that does not fit the loss raises after dropout has drawn
+                assigned.restore()
             self._written |= {key: variable for key, (variable, _) in assigned.before.items()}
-            assigned.restore()
             return self._outline, tensors
         return self._run_traced(x, y)
 

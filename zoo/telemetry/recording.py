@@ -4,6 +4,7 @@ import json
 import math
 import os
 import weakref
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -93,7 +94,7 @@ class Recording:
         place = {id(v): k for k, (v, _) in enumerate(union)}
         self._source, self._places = columns, [place[id(v)] for v in variables]
 
-    def order(self, layers: list[keras.layers.Layer]) -> None:
+    def order(self, layers: Collection[keras.layers.Layer]) -> None:
         """Put the layers in the order in which they were called in a step."""
         known = [_or_named(v(), path) for v, path in zip(self._known, self.variables, strict=True)]
         self.layers, self.owners, _ = owners(self._model(), known, layers)
