@@ -38,7 +38,8 @@ dist: .venv/ready
 
 # The README's picture, and what it shows.
 docs: .venv/ready
-	$(BIN)/python train.py -m experiment=vanishing remedy=none,activation,batch_norm,residual \
+	$(BIN)/python train.py -m experiment=vanishing epochs=20 \
+		remedy=none,activation,batch_norm,residual,residual_batch_norm \
 		hydra.sweep.dir=$(CURDIR)/mlruns/sweeps/docs
 	cp mlruns/sweeps/docs/comparison.png docs/vanishing.png
 
