@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import keras
 import numpy as np
@@ -41,6 +42,10 @@ def read(folder):
         return json.loads((folder / "flight.json").read_text()), list(csv.DictReader(file))
 
 
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
 @pytest.mark.parametrize("words", [[], ["callbacks=[gradient_norms]", "steps_per_execution=4", "optimizer=sgd"]])
 def test_a_poisoned_sample_is_named(words, path, train):
     done = train(*SMALL, f"data.path={path}", "schedule=cosine", *words)
@@ -72,6 +77,14 @@ def test_a_poisoned_sample_is_named(words, path, train):
     assert str(folder / "flight.json") in told[2]
     (run,) = train.recorded()
     assert {"flight.json", "flight.csv"} <= {a.path for a in train.client.list_artifacts(run.info.run_id)}
+
+    summary = summary_of(folder)
+    assert (summary["status"], run.info.status) == ("FINISHED", "FINISHED")
+    assert (summary["stopped"], run.data.tags["stopped"]) == ("not finite", "not finite")
+    assert (summary["epochs"], summary["steps"]) == (1, 23) and len(history) == 23
+    assert summary["verdict"]["name"] == run.data.tags["verdict"] != "healthy"
+    assert np.isfinite(summary["metrics"]["test_accuracy"])
+    assert re.search(r"parameters, 1 epochs, .* s, stopped as its loss was not finite$", done.stdout, re.MULTILINE)
 
 
 CALLBACK = """
@@ -114,6 +127,33 @@ def test_a_run_that_ends_with_the_first_nan_names_it(path, train):
     assert "failed " in done.stdout
 
 
+KILLED = """
+import os
+import signal
+
+import keras
+
+class KilledOnce(keras.callbacks.Callback):
+    def on_train_end(self, logs=None):
+        if not os.path.exists("killed"):
+            open("killed", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_after_its_loss_was_not_finite_trains_no_further(path, train, tmp_path):
+    (tmp_path / "mine.py").write_text(KILLED)
+    words = ("epochs=5", f"data.path={path}", "+callbacks.mine._target_=mine.KilledOnce", "tracking=none")
+    train("-m", *SMALL, *words, cwd=tmp_path)
+    assert (tmp_path / "killed").exists()
+    (sweep,) = train.folders("sweeps")
+    summary = summary_of(sweep / "0")
+    assert (summary["status"], summary["stopped"]) == ("FINISHED", "not finite")
+    assert (summary["epochs"], summary["steps"]) == (1, 23)
+    assert read(sweep / "0")[0]["step"] == min(steps_of_the_poisoned(path)[1])
+
+
 def test_overflow_that_loss_scaling_skips_is_told_and_no_crash(train, tmp_path):
     rng = np.random.default_rng(0)
     x, y = 300 * rng.normal(size=(400, 6)).astype(np.float32), np.arange(400) % 4
@@ -123,5 +163,6 @@ def test_overflow_that_loss_scaling_skips_is_told_and_no_crash(train, tmp_path):
     history = GradientHistory.load(folder / "gradients.npz")
     skipped = np.count_nonzero(~np.isfinite(history.global_norm))
     assert 0 < skipped < 20 and np.isfinite(history.losses).all()
+    assert summary_of(folder)["epochs"] == 2 and not summary_of(folder)["stopped"]
     assert f"overflow  in {skipped} of 46 steps, which loss scaling or clipping made good" in done.stdout
     assert "failed" not in done.stdout and not list(folder.glob("flight*"))

@@ -1,5 +1,7 @@
 """Keras callbacks of a run."""
 
+import math
+
 import keras
 import numpy as np
 
@@ -60,6 +62,20 @@ class StopWhenHopeless(keras.callbacks.Callback):
         verdict = diagnose(self.norms.history, self.probes.results, baseline=self.baseline)
         if verdict.name != "healthy" and verdict.confidence >= self.confidence:
             self.verdict = verdict
+            self.model.stop_training = True
+
+
+class StopWhenNotFinite(keras.callbacks.Callback):
+    """Stops a training at the end of the first epoch whose loss is NaN or infinite.
+
+    Not in the middle of it, as `keras.callbacks.TerminateOnNaN` does. That asks for the loss after each call, so that a
+    device waits, and comes too late by as many steps as share a call. The steps after the one that failed are evidence
+    (`Flight.finite_after`), and histories, probes and checkpoints count in whole epochs.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        # It is a mean over the epoch's steps: one of them that was not finite shows in it.
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
             self.model.stop_training = True
 
 

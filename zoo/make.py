@@ -63,6 +63,24 @@ def build_model(cfg: DictConfig, input_shape: tuple[int, ...], classes: int):
     return model
 
 
+def fitting(cfg: DictConfig, remedies: list[str]) -> list[str]:
+    """Return those of a verdict's overrides that this run's model heeds: a saved one has its layers for good.
+
+    Args:
+        remedies: each one or more overrides, separated by spaces.
+    """
+    accepted = inspect.signature(_located(cfg.model._target_)).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+
+    def heeded(override: str) -> bool:
+        name = override.partition("=")[0]
+        if name in ("activation", "initializer", "normalization"):
+            return open_ended or name in accepted
+        return name.removeprefix("model.") in accepted if name.startswith("model.") else True
+
+    return [remedy for remedy in remedies if all(map(heeded, remedy.split()))]
+
+
 def _located(path: str):
     """Import the function that `model._target_` names; an error inside its module is left to be seen."""
     module, _, name = path.rpartition(".")

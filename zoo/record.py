@@ -152,7 +152,7 @@ class Record:
         verdict = summary["verdict"]
         if self.run is not None:
             if summary["stopped"]:
-                self.run.set_tags({"stopped": "hopeless"})
+                self.run.set_tags({"stopped": summary["stopped"]})
             self.run.log_metrics(
                 {name: v for name, v in summary["metrics"].items() if name.startswith("test_")}
                 | {"seconds": summary["seconds"]},

@@ -19,6 +19,7 @@ import numpy as np
 BAR = 32
 MOST_ROWS = 24
 REPEATS = ("seed", "data.fold")  # what makes of a run another sample of the same thing
+STOPPED = {"hopeless": ", stopped as hopeless", "not finite": ", stopped as its loss was not finite"}
 
 
 def run_block(name: str, summary: dict, history, folder: Path, viewer: str | None) -> str:
@@ -37,12 +38,12 @@ def run_block(name: str, summary: dict, history, folder: Path, viewer: str | Non
         "─" * min(79, shutil.get_terminal_size().columns),
         f"trained   {name}",
         f"          {summary['parameters']:,} parameters, {summary['epochs']} epochs, {duration(summary['seconds'])}"
-        + (", stopped as hopeless" if summary["stopped"] else ""),
+        + STOPPED.get(summary["stopped"], ""),
         f"test      {tested}",
     ]
     verdict = summary["verdict"]
     if verdict:
-        lines.append(f"verdict   {verdict['name']}: {verdict['sentence']}")
+        lines.append(f"verdict   {verdict['name']}: {told(verdict)}")
         for i, remedy in enumerate(verdict["remedies"][:3]):
             lines.append(f"{'try' if i == 0 else '':10}{remedy}")
     lines += flight_lines(summary.get("flight"), history, folder)
@@ -56,6 +57,20 @@ def run_block(name: str, summary: dict, history, folder: Path, viewer: str | Non
     if viewer:
         lines.append(f"compare   {viewer}   (MLflow on http://127.0.0.1:5000)")
     return "\n".join(lines)
+
+
+def told(verdict: dict) -> str:
+    """Return a verdict's sentence with its confidence; of the undecided there is none."""
+    confidence = verdict.get("confidence") or 0.0
+    return verdict["sentence"] + (f" (confidence {confidence:.2f})" if confidence else "")
+
+
+def verdict_word(verdict: dict | None) -> str:
+    """Return a verdict's name with its confidence, `vanishing 0.95`; "-" for none."""
+    if not verdict:
+        return "-"
+    confidence = verdict.get("confidence") or 0.0
+    return f"{verdict['name']} {confidence:.2f}" if confidence else verdict["name"]
 
 
 def flight_lines(flight: dict | None, history, folder: Path) -> list[str]:
@@ -194,7 +209,7 @@ def _run_rows(runs: list[dict], keys: list[str]) -> tuple[list[str], list[list[s
         chosen = overridden(r)
         row = [short(chosen.get(key, "")) for key in keys]
         if r["status"] == "FINISHED":
-            verdict = r["verdict"]["name"] if r["verdict"] else "-"
+            verdict = verdict_word(r["verdict"])
             arrives = "{:.0e} → {:.0e}".format(*r["arriving"]) if r.get("arriving") else ""
             own, value = chosen_metric(r)
             row += [verdict, f"{value:.4g}{_other(own, metric)}", arrives, f"{r['seconds']:.1f}"]

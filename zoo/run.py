@@ -1,12 +1,14 @@
 """One run: data, model, fit, test, verdict, record."""
 
 import contextlib
+import dataclasses
 import math
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -57,7 +59,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     start(seed=cfg.seed, precision=cfg.precision, deterministic=cfg.deterministic)
     import keras
 
-    from zoo.callbacks import LearningRate, RecordEpochs, StopWhenHopeless
+    from zoo.callbacks import LearningRate, RecordEpochs, StopWhenHopeless, StopWhenNotFinite
     from zoo.checkpoint import Checkpoint
     from zoo.crash import save_telemetry
     from zoo.losses import constant_loss
@@ -81,9 +83,9 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     epoch, over = (0, False) if alone or cfg.preflight else checkpoint.restore(model)
     if probes:
         probes.start(model)
-        foretold = diagnose(probes=probes.results, baseline=baseline)
+        foretold = _fitting(cfg, diagnose(probes=probes.results, baseline=baseline))
         if cfg.preflight or (cfg.verbose and alone):
-            print(f"step 0    {foretold.name}: {foretold.sentence}", flush=True)
+            print(f"step 0    {foretold.name}: {report.told(vars(foretold))}", flush=True)
         if cfg.preflight:
             print(report.preflight_block(record.name, parameters, foretold, probes.results[0]))
     if cfg.preflight:
@@ -97,6 +99,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
             norms.resume(epoch)
     _keep_epochs(folder / "history.csv", epoch)
     callbacks += [LearningRate(), keras.callbacks.CSVLogger(folder / "history.csv", append=epoch > 0)]
+    callbacks.append(StopWhenNotFinite())  # before the checkpoint, which keeps that it is over
     if record.run is not None:
         callbacks.append(RecordEpochs(record.run, norms))
     if not alone:
@@ -121,9 +124,10 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     history = read_columns(folder / "history.csv")
     verdict = None
     if norms:
-        verdict = diagnose(norms.history, probes.results if probes else [], history["loss"], baseline)
+        told = diagnose(norms.history, probes.results if probes else [], history["loss"], baseline)
+        verdict = dataclasses.asdict(_fitting(cfg, told))
     summary = {
-        "verdict": verdict and vars(verdict),
+        "verdict": verdict,
         "flight": flight,
         "metrics": {name: float(values[-1]) for name, values in history.items() if name != "epoch"}
         | {f"test_{name}": value for name, value in tested.items()},
@@ -131,7 +135,7 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
         "epochs": len(history["loss"]),
         "steps": len(norms.history) if norms else None,
         "parameters": parameters,
-        "stopped": bool(stop and stop.verdict),
+        "stopped": _stopped(history["loss"], cfg.epochs, hopeless=bool(stop and stop.verdict)),
         "arriving": _arriving(probes.results) if probes else None,
     }
     record.profiles(
@@ -147,10 +151,22 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     return summary["metrics"].get(cfg.objective, math.nan)
 
 
+def _fitting(cfg: DictConfig, verdict):
+    """Return the verdict with the remedies that the run's model heeds."""
+    return dataclasses.replace(verdict, remedies=make.fitting(cfg, verdict.remedies))
+
+
 def _arriving(probes: list) -> list[float] | None:
     """Return what reached the first layer before the first step and at the end; `None` where no delta could be had."""
     shares = [p.arriving for p in (probes[0], probes[-1])]
     return None if any(map(math.isnan, shares)) else shares
+
+
+def _stopped(losses: Sequence[float], epochs: int, hopeless: bool) -> str | None:
+    """Return why a training ended before its last epoch, if this program ended it: "not finite" or "hopeless"."""
+    if len(losses) < epochs and not math.isfinite(losses[-1]):
+        return "not finite"
+    return "hopeless" if hopeless else None
 
 
 def _keep_epochs(path: Path, epochs: int) -> None:

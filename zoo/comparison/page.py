@@ -170,7 +170,8 @@ def _key_columns(keys: list[str]) -> list[Column]:
 def _verdict_cell(row: Row) -> str:
     verdict, failed = _text(row.verdict), "" if row.metric else " failed"
     told = f'data-v="{verdict}" title="{_text(row.sentence)}"'
-    return f'<td class="verdict{failed}" {told}>{_dot(row.verdict)}{verdict}</td>'
+    sure = f" <small>{row.confidence:.2f}</small>" if row.confidence else ""
+    return f'<td class="verdict{failed}" {told}>{_dot(row.verdict)}{verdict}{sure}</td>'
 
 
 def _metric_column(rows: list[Row]) -> Column:

@@ -46,6 +46,11 @@ class Row:
         return (self.summary.get("verdict") or {}).get("name", "-")
 
     @property
+    def confidence(self) -> float:
+        """How certain the verdict is; 0 if there is none, or if it is undecided."""
+        return (self.summary.get("verdict") or {}).get("confidence") or 0.0
+
+    @property
     def sentence(self) -> str:
         """The verdict's sentence and what to try; the reason if the run did not finish."""
         if self.summary["status"] != "FINISHED":

@@ -1,7 +1,55 @@
 """The batch that a probe is given, and what a person may give in its place."""
 
+import dataclasses
+
 import keras
 import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What is odd about a batch, whatever the model.
+
+    Attributes:
+        samples: how many.
+        inputs_not_finite, targets_not_finite: share of the values that are no finite numbers.
+        largest_input: largest magnitude of those that are.
+        same_input, same_target: whether all samples are alike.
+    """
+
+    samples: int = 0
+    inputs_not_finite: float = 0.0
+    targets_not_finite: float = 0.0
+    largest_input: float = 0.0
+    same_input: bool = False
+    same_target: bool = False
+
+    @classmethod
+    def of(cls, x, y) -> "Batch":
+        """Look at a batch of tensors, as `tensors_of_batch` returns it."""
+        inputs, targets = _numbers(x), _numbers(y)
+        finite = [np.abs(a[np.isfinite(a)]) for a in inputs]
+        samples = len(inputs[0]) if inputs else 0
+        return cls(
+            samples,
+            _not_finite(inputs),
+            _not_finite(targets),
+            max((float(a.max()) for a in finite if a.size), default=0.0),
+            samples > 1 and all((a == a[:1]).all() for a in inputs),
+            samples > 1 and bool(targets) and all((a == a[:1]).all() for a in targets),
+        )
+
+
+def _numbers(structure) -> list[np.ndarray]:
+    arrays = [keras.ops.convert_to_numpy(leaf) for leaf in keras.tree.flatten(structure) if leaf is not None]
+    # Half precision of JAX is no kind that NumPy knows by itself.
+    arrays = [a if a.dtype.kind in "biuf" else a.astype(np.float32) for a in arrays if a.dtype.kind not in "OSU"]
+    return [a for a in arrays if a.ndim]
+
+
+def _not_finite(arrays: list[np.ndarray]) -> float:
+    size = sum(a.size for a in arrays)
+    return float(sum(np.count_nonzero(~np.isfinite(a)) for a in arrays) / size) if size else 0.0
 
 
 def tensors_of_batch(model: keras.Model, x, y) -> tuple:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Callable, Collection, Iterator
 
 import keras
@@ -49,6 +50,7 @@ class Recorder:
         attentions: (layer, query, key, mask, causal) of each attention.
         zeros: those that were added to the states of recurrent cells, by their keys.
         outcomes: by their ids, the tensors that were returned to the training step itself.
+        answers: what the model itself returned to it, a structure; `None` if only parts of it were called.
     """
 
     def __init__(self, shift: Callable | None = None, zero: Callable | None = None):
@@ -59,6 +61,7 @@ class Recorder:
         self.attentions: list[tuple] = []
         self.zeros: dict[tuple, object] = {}
         self.outcomes: dict[int, object] = {}
+        self.answers = None
         self._stack: list[Call] = []
         self._clock = 0
 
@@ -96,6 +99,7 @@ class Recorder:
         found = [t for c in self.calls[calls:] for t in [*c.inputs, *c.outputs, c.before]]
         found += [loop.states for loop in self.loops[loops:]]
         found += [t for attention in self.attentions[attentions:] for t in attention[1:4]]
+        found += self.outcomes.values()
         return {id(t): t for t in found if t is not None}
 
     def substitute(self, mark: tuple[int, int, int], others: dict[int, object]) -> None:
@@ -113,6 +117,7 @@ class Recorder:
         for i, (layer, *tensors, causal) in enumerate(self.attentions[attentions:], attentions):
             self.attentions[i] = (layer, *map(other, tensors), causal)
         self.outcomes = {id(t): t for t in map(other, self.outcomes.values())}
+        self.answers = keras.tree.map_structure(other, self.answers)
 
     def differentiable(self) -> dict[tuple, object]:
         """Return each tensor that a delta may be asked for, by its key."""
@@ -150,6 +155,8 @@ class Recorder:
                 outputs = call(*args, **kwargs)
             finally:
                 self._stack.pop()
+            if not self._stack:
+                self.answers = outputs
             self._keep(outputs)
             return outputs
 
@@ -201,11 +208,13 @@ class Recorder:
 
     def _attending(self, layer) -> Callable:
         original = layer._compute_attention
+        places = inspect.signature(original)
 
-        def attending(query, key, value, attention_mask=None, *args, **kwargs):
+        def attending(query, key, value, *args, **kwargs):
+            given = places.bind(query, key, value, *args, **kwargs).arguments
             causal = bool(kwargs.get("use_causal_mask", False))
-            self.attentions.append((layer, query, key, attention_mask, causal))
-            return original(query, key, value, attention_mask, *args, **kwargs)
+            self.attentions.append((layer, query, key, given.get("attention_mask"), causal))
+            return original(query, key, value, *args, **kwargs)
 
         return attending
 

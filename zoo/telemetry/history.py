@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.telemetry.columns import Columns
+from zoo.telemetry.setting import Setting
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +34,7 @@ class GradientHistory:
         weight_norms: (steps, variables) float32, of each variable before its update; `None` unless asked for.
         update_norms: (steps, variables) float32, of each variable's change; `None` unless asked for.
         epoch_ends: (epochs,) int64, how many steps were recorded when each epoch ended.
+        setting: the optimizer and the layers' kinds; `None` in files of earlier versions.
     """
 
     layers: list[str]
@@ -45,6 +47,7 @@ class GradientHistory:
     weight_norms: np.ndarray | None = None
     update_norms: np.ndarray | None = None
     epoch_ends: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    setting: Setting | None = None
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -92,7 +95,16 @@ class GradientHistory:
 
     @classmethod
     def of_rows(
-        cls, rows: np.ndarray, *, layers: list, variables: list, owners: list, clips: bool, updates: bool, epoch_ends
+        cls,
+        rows: np.ndarray,
+        *,
+        layers: list,
+        variables: list,
+        owners: list,
+        clips: bool,
+        updates: bool,
+        epoch_ends,
+        setting: dict | None = None,
     ) -> "GradientHistory":
         """Make sense of what `GradientNorms` writes.
 
@@ -100,6 +112,7 @@ class GradientHistory:
             rows: (steps, columns) float32, as `Columns` has it.
             layers, variables, owners, epoch_ends: as of the history.
             clips, updates: which columns there are.
+            setting: fields of the history's.
         """
         columns = Columns(len(variables), clips, updates)
         return cls(
@@ -113,6 +126,7 @@ class GradientHistory:
             weight_norms=rows[:, columns.weight_norms] if updates else None,
             update_norms=rows[:, columns.update_norms] if updates else None,
             epoch_ends=np.array(epoch_ends, np.int64),
+            setting=Setting(**setting) if setting else None,
         )
 
     @classmethod
@@ -132,6 +146,7 @@ class GradientHistory:
     def save(self, path: str | Path) -> None:
         """Write everything to a compressed `.npz` without pickles."""
         arrays = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        arrays["setting"] = self.setting and self.setting.to_json()
         np.savez_compressed(path, **{name: np.asarray(a) for name, a in arrays.items() if a is not None})
 
     @classmethod
@@ -141,6 +156,8 @@ class GradientHistory:
             arrays = dict(file)
         arrays["layers"] = arrays["layers"].tolist()
         arrays["variables"] = arrays["variables"].tolist()
+        if "setting" in arrays:
+            arrays["setting"] = Setting.from_json(str(arrays["setting"]))
         return cls(**arrays)
 
     def to_frame(self):

@@ -29,6 +29,11 @@ def operations_of(layer: keras.layers.Layer) -> list[keras.Operation]:
     return [operation for operation in layer.operations if not isinstance(operation, keras.layers.Layer)]
 
 
+def compiled_loss(model: keras.Model) -> Callable | None:
+    """Return what `compile` made of the model's losses and their weights, a function of targets and answers."""
+    return getattr(model, "_compile_loss", None)
+
+
 def optimizers_of(model: keras.Model) -> list[keras.Optimizer]:
     """Return `model.optimizer` and the others among the model's attributes, also in lists and dictionaries."""
     found: dict[int, keras.Optimizer] = {}

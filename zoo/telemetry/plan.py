@@ -68,6 +68,8 @@ class Plan:
         attentions: (name, query, key, mask or None, causal) of each attention's calls.
         residuals: (name, branch, sum, streams) of each addition that a branch ends in; of what may be a bare `+`, one
             of the streams is the other term.
+        lookups: (name, indices, rows) of each embedding's calls.
+        answers: what the model returned to its training step, a structure; `None` if it cannot be told.
     """
 
     sites: list[Site]
@@ -75,6 +77,8 @@ class Plan:
     loops: list[tuple] = dataclasses.field(default_factory=list)
     attentions: list[tuple] = dataclasses.field(default_factory=list)
     residuals: list[tuple] = dataclasses.field(default_factory=list)
+    lookups: list[tuple] = dataclasses.field(default_factory=list)
+    answers: object = None
 
     @classmethod
     def of(cls, model: keras.Model, recorder: Recorder, reaches: Callable) -> "Plan":
@@ -97,6 +101,8 @@ class Plan:
         made._place_loops(recorder, reaches)
         made._place_attentions(recorder, reaches)
         made._place_residuals(known, reaches)
+        made._place_lookups(known, reaches)
+        made._place_answers(recorder, reaches)
         return made
 
     def _add(self, tensor) -> int:
@@ -160,6 +166,20 @@ class Plan:
         for call, branch, total, streams in sorted(found, key=lambda added: added[0].ended):
             places = (self._add(branch), self._add(total), [self._add(t) for t in streams])
             self.residuals.append((named[id(call.layer)], *places))
+
+    def _place_lookups(self, known: list[Call], reaches: Callable) -> None:
+        names = {id(site.layer): site.name for site in self.sites if site.layer is not None}
+        for call in known:
+            known_layer = isinstance(call.layer, keras.layers.Embedding) and id(call.layer) in names
+            if known_layer and call.inputs and reaches(call.inputs[0]):
+                self.lookups.append((names[id(call.layer)], self._add(call.inputs[0]), call.layer.input_dim))
+
+    def _place_answers(self, recorder: Recorder, reaches: Callable) -> None:
+        answers = list(recorder.outcomes.values()) if recorder.answers is None else recorder.answers
+        if all(keras.ops.is_tensor(t) and reaches(t) for t in keras.tree.flatten(answers)):
+            self.answers = keras.tree.map_structure(self._add, answers)
+        elif recorder.answers is None:
+            self.answers = [self._add(t) for t in answers if reaches(t)]
 
 
 def _names(layers: list) -> dict[int, str]:

@@ -12,12 +12,14 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from zoo.telemetry.batch import tensors_of_batch
+from zoo.telemetry.answers import Answers, answers_of
+from zoo.telemetry.batch import Batch, tensors_of_batch
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.dry_step import built
 from zoo.telemetry.layers import optimizers_of
 from zoo.telemetry.measures import MEASURES
 from zoo.telemetry.recurrent import TimeProfile
+from zoo.telemetry.setting import Setting
 
 # A pass stands in the place of methods that all models of the process share, such as those of gradient tapes.
 _ONE_AT_A_TIME = threading.RLock()
@@ -50,6 +52,21 @@ class Residual:
 
     layer: str
     share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Lookup:
+    """What an embedding was asked for.
+
+    Attributes:
+        layer: its name.
+        used: how many of its rows the batch looked up.
+        rows: how many it has.
+    """
+
+    layer: str
+    used: float
+    rows: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +107,15 @@ class Probe:
         residuals: the additions that a branch ends in: by `keras.layers.Add`, by `+` in a functional model, and by `+`
             in a layer's own code where what is added are sequences, (batch, steps, units).
         missing: what could not be measured, and why, in one sentence; "" if nothing.
+        losses: (gradients,) those that the step takes gradients of, of which `loss` is the sum: a GAN's are two.
+        trained_by: (layers,) int, which of those gradients trains the layer; -1 for none.
+        through: whether one of several gradients passes through layers that only another trains, as a generator's does
+            through its discriminator.
+        lookups: the embeddings.
+        answers: what the model's answers are worth beside the best constant one; see also `baseline`, `accuracy`,
+            `majority` and `r2`.
+        batch: what is odd about the batch itself.
+        setting: the optimizer and the layers' kinds; `None` in files of earlier versions.
     """
 
     layers: list[str]
@@ -113,12 +139,41 @@ class Probe:
     attentions: list[Attention] = dataclasses.field(default_factory=list)
     residuals: list[Residual] = dataclasses.field(default_factory=list)
     missing: str = ""
+    losses: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+    trained_by: np.ndarray | None = None
+    through: bool = False
+    lookups: list[Lookup] = dataclasses.field(default_factory=list)
+    answers: Answers = dataclasses.field(default_factory=Answers)
+    batch: Batch = dataclasses.field(default_factory=Batch)
+    setting: Setting | None = None
 
     def __post_init__(self):
         if self.measured is None:  # of an earlier version's file
             object.__setattr__(self, "measured", ~np.isnan(np.asarray(self.activation_rms)))
         if self.preactivation is None:
             object.__setattr__(self, "preactivation", np.zeros(len(self.layers), bool))
+        if self.trained_by is None:
+            object.__setattr__(self, "trained_by", np.where(self.measured, 0, -1))
+
+    @property
+    def baseline(self) -> float:
+        """Loss of the best constant answer to this batch, penalties included; NaN where it cannot be known."""
+        return self.answers.baseline
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers; NaN without labels."""
+        return self.answers.accuracy
+
+    @property
+    def majority(self) -> float:
+        """Share of right answers of the best constant one; NaN without labels."""
+        return self.answers.majority
+
+    @property
+    def r2(self) -> float:
+        """1 - squared error over the targets' variance; NaN without targets that are numbers."""
+        return self.answers.r2
 
     @property
     def arriving(self) -> float:
@@ -177,8 +232,11 @@ class Prober:
             # For the first time, or compiled or frozen anew since: what was traced no longer fits.
             self._pass, self._compiled = _pass_of_backend()(self.model), compiled
         outline, tensors = self._pass(x, y)
-        loss, numbers = outline.finish(tensors)
-        sites = outline.plan.sites
+        losses, numbers, raw = outline.finish(tensors)
+        loss = float(losses.sum()) if len(losses) else np.nan
+        plan, sites = outline.plan, outline.plan.sites
+        given = None if plan.answers is None else keras.tree.map_structure(raw.get, plan.answers)
+        answers = Answers() if given is None else answers_of(self.model, x, y, given, losses)
         return Probe(
             [site.name for site in sites],
             np.array([site.has_kernel for site in sites], bool),
@@ -188,20 +246,41 @@ class Prober:
             jacobian=self._pass.jacobians(x) if jacobian else np.zeros(0, np.float32),
             measured=numbers["measured"] > 0,
             preactivation=np.array([site.preactivation for site in sites], bool),
-            times=[
-                TimeProfile(loop[0], *pair) for loop, pair in zip(outline.plan.loops, numbers["loops"], strict=True)
-            ],
+            times=[TimeProfile(loop[0], *pair) for loop, pair in zip(plan.loops, numbers["loops"], strict=True)],
             attentions=[
                 Attention(attention[0], *map(float, pair))
-                for attention, pair in zip(outline.plan.attentions, numbers["attentions"], strict=True)
+                for attention, pair in zip(plan.attentions, numbers["attentions"], strict=True)
             ],
             residuals=[
                 Residual(residual[0], float(share))
-                for residual, share in zip(outline.plan.residuals, numbers["residuals"], strict=True)
+                for residual, share in zip(plan.residuals, numbers["residuals"], strict=True)
                 if not np.isnan(share)
             ],
             missing=_missing(outline, numbers["measured"] > 0),
+            losses=losses,
+            trained_by=np.array([_trained_by(site, outline.events) for site in sites], int),
+            through=_through(sites, outline.events),
+            lookups=[
+                Lookup(name, float(np.unique(raw[place]).size), float(rows)) for name, place, rows in plan.lookups
+            ],
+            answers=answers,
+            batch=Batch.of(x, y),
+            setting=Setting.of(self.model, {site.name: site.layer for site in sites}, bool(plan.residuals)),
         )
+
+
+def _trained_by(site, events: list) -> int:
+    own = set(site.variables)
+    return next((i for i, (trained, _) in enumerate(events) if trained & own), -1)
+
+
+def _through(sites: list, events: list) -> bool:
+    """Whether a gradient passes through layers that it does not train, but another does."""
+    for trained, keys in events:
+        passed = [site for site in sites if not trained & set(site.variables) and _trained_by(site, events) >= 0]
+        if len(events) > 1 and any(set(point.keys) & set(keys) for site in passed for point in site.points):
+            return True
+    return False
 
 
 def _missing(outline, measured: np.ndarray) -> str:

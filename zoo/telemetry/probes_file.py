@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.telemetry.answers import Answers
+from zoo.telemetry.batch import Batch
 from zoo.telemetry.measures import MEASURES
-from zoo.telemetry.probe import Attention, Probe, Residual
+from zoo.telemetry.probe import Attention, Lookup, Probe, Residual
 from zoo.telemetry.recurrent import TimeProfile
+from zoo.telemetry.setting import Setting
 
-FLAGS = ("measured", "preactivation")
+FLAGS = ("measured", "preactivation", "trained_by")
 
 
 def save_probes(path: str | Path, probes: list[Probe]) -> None:
@@ -24,6 +27,8 @@ def save_probes(path: str | Path, probes: list[Probe]) -> None:
         "activations": np.array([activation for _, activation in kinds], str),
         "loss": np.array([p.loss for p in probes], np.float32),
         "missing": np.array([p.missing for p in probes], str),
+        "losses": _padded([p.losses for p in probes]),
+        "through": np.array([p.through for p in probes], bool),
     }
     for name in (*MEASURES, *FLAGS):
         arrays[name] = np.stack([_spread(getattr(p, name), p.layers, layers) for p in probes])
@@ -36,10 +41,15 @@ def save_probes(path: str | Path, probes: list[Probe]) -> None:
             for field in fields:
                 arrays[f"{name}/{i}/{field}"] = np.stack([np.asarray(getattr(p[i], field)) for p in whole])
         arrays[f"{name}/probes"] = np.array([len(p) == len(names) for p in parts], bool)
+    for name, kind in _FACTS.items():
+        for field in dataclasses.fields(kind):
+            arrays[f"{name}/{field.name}"] = np.array([getattr(getattr(p, name), field.name) for p in probes])
+    arrays["setting"] = np.array([p.setting.to_json() if p.setting else "" for p in probes], str)
     np.savez_compressed(path, **arrays)
 
 
-_KINDS = {"times": TimeProfile, "attentions": Attention, "residuals": Residual}
+_KINDS = {"times": TimeProfile, "attentions": Attention, "residuals": Residual, "lookups": Lookup}
+_FACTS = {"answers": Answers, "batch": Batch}
 _PARTS = {
     name: [field.name for field in dataclasses.fields(kind) if field.name != "layer"] for name, kind in _KINDS.items()
 }
@@ -60,9 +70,29 @@ def load_probes(path: str | Path) -> list[Probe]:
             **{name: arrays[name][i] for name in (*MEASURES, *FLAGS) if name in arrays},
             **{name: found[i] for name, found in parts.items()},
             missing=str(arrays["missing"][i]) if "missing" in arrays else "",
+            through=bool(arrays["through"][i]) if "through" in arrays else False,
+            **({"losses": arrays["losses"][i][~np.isnan(arrays["losses"][i])]} if "losses" in arrays else {}),
+            setting=Setting.from_json(str(arrays["setting"][i]))
+            if "setting" in arrays and arrays["setting"][i]
+            else None,
+            **{name: _read_facts(arrays, name, i) for name in _FACTS if f"{name}/{_first(name)}" in arrays},
         )
         for i, loss in enumerate(arrays["loss"])
     ]
+
+
+def _first(name: str) -> str:
+    return dataclasses.fields(_FACTS[name])[0].name
+
+
+def _read_facts(arrays: dict, name: str, i: int):
+    names = [field.name for field in dataclasses.fields(_FACTS[name])]
+    return _FACTS[name](**{n: arrays[f"{name}/{n}"][i].item() for n in names if f"{name}/{n}" in arrays})
+
+
+def _read_setting(arrays: dict, i: int) -> Setting | None:
+    text = str(arrays["setting"][i]) if "setting" in arrays else ""
+    return Setting.from_json(text) if text else None
 
 
 def _read_parts(arrays: dict, name: str) -> list[list]:
@@ -79,6 +109,14 @@ def _read_parts(arrays: dict, name: str) -> list[list]:
     return found
 
 
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    """(n,) arrays of different lengths as one, filled up with NaN."""
+    padded = np.full((len(rows), max(map(len, rows), default=0)), np.nan, np.float32)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return padded
+
+
 def _all_layers(probes: list[Probe]) -> tuple[list[str], list[tuple[bool, str]]]:
     """Return the layers of the probe that has most, then those that only others have; and what is said of each."""
     order = sorted(probes, key=lambda p: -len(p.layers))
@@ -92,7 +130,7 @@ def _all_layers(probes: list[Probe]) -> tuple[list[str], list[tuple[bool, str]]]
 def _spread(values: np.ndarray, names: list[str], layers: list[str]) -> np.ndarray:
     if names == layers:
         return np.asarray(values)
-    missing = False if np.asarray(values).dtype == bool else np.nan
+    missing = {"b": False, "i": -1}.get(np.asarray(values).dtype.kind, np.nan)
     spread = np.full(len(layers), missing, np.asarray(values).dtype)
     spread[[layers.index(name) for name in names]] = values
     return spread

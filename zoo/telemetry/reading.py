@@ -33,7 +33,8 @@ class Outline:
         Returns:
             The outline, and a structure of tensors for `finish`.
         """
-        tensors = {"losses": losses}
+        raw = [*(place for _, place, _ in plan.lookups), *keras.tree.flatten(plan.answers)]
+        tensors = {"losses": losses, "raw": {str(p): plan.tensors[p] for p in raw if p is not None}}
         if on_host:
             deltas = [list(found.values()) for _, found in events]
             tensors |= {"values": plan.tensors, "deltas": deltas, "gradients": gradients}
@@ -42,8 +43,10 @@ class Outline:
         plan = dataclasses.replace(plan, tensors=[])
         return cls(plan, [(trained, list(found)) for trained, found in events], samples, on_host), tensors
 
-    def finish(self, tensors: dict) -> tuple[float, dict]:
-        """Return the loss, NaN where the step takes no gradient of one, and what `measures.measure` returns."""
+    def finish(self, tensors: dict) -> tuple[np.ndarray, dict, dict]:
+        """Return the losses that the step takes gradients of; what `measures.measure` returns; and by their
+        places the tensors that are looked at as they are, such as the model's answers.
+        """
         losses, numbers = np.asarray([_array(t) for t in tensors["losses"]], np.float32), tensors.get("measured")
         if self.on_host:
             values, gradients = (
@@ -55,8 +58,8 @@ class Outline:
             ]
             with np.errstate(all="ignore"):  # that a number left float32 is what the probe is there to show
                 numbers = measure(self.plan, values, events, gradients, self.samples, np)
-        loss = float(losses.sum()) if len(losses) else np.nan
-        return loss, keras.tree.map_structure(lambda t: np.asarray(_array(t), np.float32), numbers)
+        raw = {int(place): np.asarray(_array(t)) for place, t in tensors["raw"].items()}
+        return losses, keras.tree.map_structure(lambda t: np.asarray(_array(t), np.float32), numbers), raw
 
 
 def _array(tensor) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What is recorded of one model, over any number of trainings, while its columns may become more."""
 
+import dataclasses
 import json
 import math
 import os
@@ -14,8 +15,9 @@ import numpy as np
 
 from zoo.telemetry.columns import Columns
 from zoo.telemetry.history import GradientHistory, header_path, rows_path
-from zoo.telemetry.layers import owners
+from zoo.telemetry.layers import all_layers, owners
 from zoo.telemetry.rows import Rows
+from zoo.telemetry.setting import Setting
 
 BLOCK = 4096  # rows that are rewritten at once
 
@@ -34,6 +36,7 @@ class Recording:
         self.layers: list[str] = []
         self.variables: list[str] = []
         self.owners: list[int] = []
+        self.setting: Setting | None = None
         self.waits = False  # for the model that goes on with it
         self._model = self._written = None
         self._known: list[weakref.ref] = []
@@ -53,6 +56,7 @@ class Recording:
         made.columns = Columns(len(made.variables), header["clips"], header["updates"])
         _moved(rows_path(path, header.get("rows")), path)
         made.rows = Rows(len(made.columns), path, made.epoch_ends[-1] if made.epoch_ends else 0)
+        made.setting = Setting(**header["setting"]) if header.get("setting") else None
         made.waits = True
         made.describe()
         return made
@@ -70,6 +74,7 @@ class Recording:
     def take(self, model: keras.Model) -> None:
         """Record `model` from now on."""
         self._model = weakref.ref(model)
+        self.setting = Setting.of(model, {layer.name: layer for layer in all_layers(model)})
         self.waits = False
 
     def begin(self, model: keras.Model, variables: list[keras.Variable], columns: Columns) -> None:
@@ -122,6 +127,7 @@ class Recording:
             "clips": self.columns.clips,
             "updates": self.columns.updates,
             "epoch_ends": list(self.epoch_ends),
+            "setting": self.setting and dataclasses.asdict(self.setting),
         }
 
     def _describe(self, header: dict) -> None:

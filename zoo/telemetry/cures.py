@@ -1,0 +1,276 @@
+"""What to change: cures that fit the optimizer and the layers that ran, none that is already so.
+
+The order within each disease is that of `benchmarks/cures.py`: what cures most of the labelled runs comes first.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from zoo.telemetry.faults import PLAIN, Fault
+from zoo.telemetry.setting import Setting
+
+# The rates that the optimizers' papers or Keras give; Adadelta's is that of its paper, of which Keras has a thousandth.
+USUAL = {
+    **{"sgd": 0.01, "rmsprop": 1e-3, "adagrad": 0.01, "adadelta": 1.0, "lion": 1e-4, "ftrl": 0.01},
+    **dict.fromkeys(("adam", "adamw", "adamax", "nadam", "lamb"), 1e-3),
+}
+ADAPTIVE = ("adam", "adamw", "nadam", "adamax", "lamb")
+RECTIFIERS = ("relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "softplus")
+LARGE_INPUT = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cure:
+    """One change that may cure.
+
+    Attributes:
+        name: of the change, in a word or two.
+        change: to the program, as Keras code.
+        reason: why it may help, in a sentence.
+        override: the same on gradient-zoo's command line; "" where there is no such choice.
+    """
+
+    name: str
+    change: str
+    reason: str
+    override: str = ""
+
+
+def cures_for(name: str, fault: Fault | None, setting: Setting | None, activations: list[str], **known) -> list[Cure]:
+    """Return what to try, the most promising first.
+
+    Args:
+        name: the verdict's.
+        fault: of the profile, if one is to blame.
+        setting: what ran; `None` if it is not known.
+        activations: of the hidden layers.
+        **known: `largest_input` of the probe's batch; `rate` that the training began with; `began` whether the fault
+            came with training; `clipped`, the share of the gradient that clipping left.
+    """
+    setting = setting or Setting()
+    make = {
+        "vanishing": _vanishing,
+        "exploding": _exploding,
+        "dead": _dead,
+        "saturated": _saturated,
+        "stalled": _stalled,
+        "unstable": _unstable,
+    }[name]
+    found: dict[str, Cure] = {}
+    for cure in make(fault, setting, activations, known):
+        found.setdefault(cure.name, cure)
+    return list(found.values())
+
+
+def _vanishing(fault, setting, activations, known) -> Iterator[Cure]:
+    if fault is not None and fault.along == "time":
+        yield from _over_time(fault, setting)
+        yield Cure("gates", "keras.layers.LSTM or GRU", "gates let the gradient pass unchanged through many steps.")
+        return
+    if fault is not None and fault.along == "contest":
+        yield Cure(
+            "the generator's loss",
+            "binary_crossentropy(ones, discriminator(fakes)) instead of minus that of zeros",
+            "its gradient is large where the discriminator is sure (Goodfellow et al. 2014, section 3).",
+        )
+        yield Cure("a slower discriminator", "a smaller learning rate for it", "it makes mistakes to learn from.")
+        return
+    yield from _normalized(setting)
+    yield from _activation(setting, activations)
+    yield from _initializer(setting, activations)
+    yield from _shortcuts(setting)
+
+
+def _exploding(fault, setting, activations, known) -> Iterator[Cure]:
+    if fault is not None and fault.along == "time":
+        yield from _over_time(fault, setting)
+        yield from _clipped(setting)
+        yield Cure("gates", "keras.layers.LSTM or GRU", "gates keep the state from growing with every step.")
+        return
+    yield from _initializer(setting, activations)
+    yield from _normalized(setting)
+    yield from _clipped(setting)
+    yield from _lower_rate(setting, known)
+
+
+def _dead(fault, setting, activations, known) -> Iterator[Cure]:
+    if fault is not None and fault.along == "use":
+        yield Cure(
+            "balance",
+            "add a loss that spreads the samples over the experts, or noise to what chooses between them",
+            "what is never chosen gets no gradient, and so is never chosen.",
+        )
+        return
+    if fault is not None and fault.along == "rows":
+        yield Cure("tokens", "look at what the tokenizer returns", "one row for every word tells nothing of the text.")
+        return
+    if fault is not None and fault.along == "latent":
+        yield Cure("weight of KL", "a smaller weight, or one that grows from 0", "it outweighs the reconstruction.")
+        return
+    if known.get("began"):
+        yield from _lower_rate(setting, known)
+    yield Cure(
+        "biases",
+        'bias_initializer="zeros"',
+        "pre-activations start around zero, where half of the units are active.",
+    )
+    yield from _initializer(setting, activations)
+    yield from _normalized(setting)
+    if "relu" in activations:
+        yield Cure(
+            "leaky ReLU",
+            'activation="leaky_relu"',
+            "below zero its slope is small but not zero, so that a unit can come back.",
+            "activation=leaky_relu",
+        )
+
+
+def _saturated(fault, setting, activations, known) -> Iterator[Cure]:
+    if known.get("largest_input", 0.0) > LARGE_INPUT:
+        yield Cure(
+            "inputs",
+            "a keras.layers.Normalization() that is adapted to x in front",
+            f"inputs reach {known['largest_input']:.3g}: of deviation 1 they keep the units where their slope is.",
+        )
+    if known.get("began"):
+        yield from _lower_rate(setting, known)
+    yield Cure("biases", 'bias_initializer="zeros"', "pre-activations start around zero, where the slope is largest.")
+    yield from _normalized(setting)
+    yield from _initializer(setting, activations)
+    yield from _activation(setting, activations)
+
+
+def _stalled(fault, setting, activations, known) -> Iterator[Cure]:
+    rate, usual = known.get("rate", np.nan), USUAL.get(setting.optimizer, np.nan)
+    clipped = known.get("clipped", 1.0)
+    if clipped < 0.1:
+        yield Cure(
+            "no clipping",
+            "an optimizer without clipnorm, clipvalue and global_clipnorm",
+            f"clipping leaves {clipped:.1e} of each step's gradient.",
+            "clipping=none",
+        )
+    if np.isfinite(rate) and rate > 0:
+        higher = usual if np.isfinite(usual) and rate < usual / 3 else 10 * rate
+        yield _rate(higher, "the steps are too small to move the loss.")
+    if setting.optimizer and setting.optimizer not in ADAPTIVE:
+        yield Cure(
+            "Adam",
+            "keras.optimizers.Adam(0.001)",
+            "its step does not depend on the size of the gradient.",
+            "optimizer=adam optimizer.learning_rate=0.001",
+        )
+    if np.isfinite(rate) and np.isfinite(usual) and rate < usual / 3:
+        yield _rate(100 * rate, "the steps are too small to move the loss.")
+
+
+def _unstable(fault, setting, activations, known) -> Iterator[Cure]:
+    yield from _lower_rate(setting, known)
+    yield Cure(
+        "warm-up",
+        "keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=rate, warmup_steps=steps // 10)",
+        "the first steps, in which the gradient is largest, are small.",
+        "schedule.warmup=0.1",
+    )
+    yield from _clipped(setting)
+
+
+def _over_time(fault: Fault, setting: Setting) -> Iterator[Cure]:
+    if setting.kinds.get(fault.layer, PLAIN[0]) not in PLAIN:
+        return
+    if "Orthogonal" not in setting.initializers.get(fault.layer, "") or fault.name == "exploding":
+        yield Cure(
+            "orthogonal recurrent weights",
+            'recurrent_initializer="orthogonal"',
+            "they keep the length of what passes through them (Saxe et al. 2014).",
+        )
+    if "Identity" not in setting.initializers.get(fault.layer, ""):
+        yield Cure(
+            "identity recurrent weights",
+            'activation="relu", recurrent_initializer="identity"',
+            "the state is kept until the input changes it (Le et al. 2015).",
+        )
+
+
+def _normalized(setting: Setting) -> Iterator[Cure]:
+    if not setting.normalized:
+        yield Cure(
+            "batch normalization",
+            "a keras.layers.BatchNormalization() between each layer and its activation",
+            "each unit is brought to mean 0 and deviation 1, whatever the weights.",
+            "normalization=batch",
+        )
+
+
+def _activation(setting: Setting, activations: list[str]) -> Iterator[Cure]:
+    if any(name not in RECTIFIERS for name in activations if name):
+        yield Cure(
+            "ReLU",
+            'activation="relu", kernel_initializer="he_normal"',
+            "its slope is 1 wherever it is active, and these weights are made for it.",
+            "activation=relu initializer=he_normal",
+        )
+
+
+def _initializer(setting: Setting, activations: list[str]) -> Iterator[Cure]:
+    """Yield the initializer that is made for the activation, unless the layers have it."""
+    if "selu" in activations:
+        name, wanted = "lecun_normal", "LecunNormal"
+    elif any(name in RECTIFIERS for name in activations):
+        name, wanted = "he_normal", "He"
+    elif "sigmoid" in activations:
+        return  # no initializer makes up for a slope of 1/4
+    else:
+        name, wanted = "glorot_uniform", "Glorot"
+    hidden = list(setting.initializers.values())[:-1] or list(setting.initializers.values())
+    if all(kind.startswith(wanted) for kind in hidden) and hidden:
+        return
+    yield Cure(
+        name.replace("_", " "),
+        f'kernel_initializer="{name}"',
+        f"its variance keeps signals of one size through {_named(activations)}.",
+        f"initializer={name}",
+    )
+
+
+def _named(activations: list[str]) -> str:
+    known = [name for name in dict.fromkeys(activations) if name]
+    return " and ".join(known[:2]) if known else "linear layers"
+
+
+def _shortcuts(setting: Setting) -> Iterator[Cure]:
+    dense = set(setting.kinds.values()) <= {"Dense", "BatchNormalization", "LayerNormalization"}
+    if not setting.residual:
+        yield Cure(
+            "shortcuts with batch normalization",
+            "keras.layers.Add() around every two layers, and BatchNormalization in each",
+            "the gradient passes by the layers that would lose it.",
+            "model.residual=2 normalization=batch" if dense and setting.kinds else "",
+        )
+
+
+def _clipped(setting: Setting) -> Iterator[Cure]:
+    if not {"clipnorm", "clipvalue", "global_clipnorm"} & set(setting.options):
+        name = setting.optimizer.capitalize() if setting.optimizer in ("adam", "adagrad", "lion") else "SGD"
+        yield Cure(
+            "clipping",
+            f"keras.optimizers.{name}(..., global_clipnorm=1.0)",
+            "a step is never longer than the gradient of norm 1 makes it.",
+            "clipping=global_norm",
+        )
+
+
+def _lower_rate(setting: Setting, known: dict) -> Iterator[Cure]:
+    rate, usual = known.get("rate", np.nan), USUAL.get(setting.optimizer, np.nan)
+    if np.isfinite(rate) and rate > 0:
+        # The usual one where the rate is above it, else a tenth.
+        yield _rate(usual if np.isfinite(usual) and rate > 3 * usual else rate / 10, "the steps overshoot.")
+
+
+def _rate(value: float, reason: str) -> Cure:
+    told = f"{value:.2g}"
+    return Cure(
+        "a rate of " + told, f"model.optimizer.learning_rate = {told}", reason, f"optimizer.learning_rate={told}"
+    )

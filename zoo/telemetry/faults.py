@@ -1,0 +1,150 @@
+"""What breaks a profile: rules on one probe, along the depth and along time.
+
+What is so by nature is no fault. Fresh attention's queries and keys get a thousandth of the gradient, a gate's output
+is the same for every sample, an expert may get no sample, a branch may start at zero: a layer beside the way counts
+only if what lies before it (for gradients) or behind it (for activations) is cut off too.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from zoo.telemetry.evidence import Depth
+from zoo.telemetry.recurrent import TimeProfile
+from zoo.telemetry.setting import Setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """From where on a profile counts as broken."""
+
+    faint: float
+    blind: float
+    grown: float
+    dead: float
+    saturated: float
+    grown_in_time: float
+
+
+FORETOLD = Limits(faint=1e-2, blind=1e-3, grown=1e3, dead=0.95, saturated=0.6, grown_in_time=1e6)
+FAILING = Limits(faint=5e-3, blind=1e-4, grown=30.0, dead=0.95, saturated=0.4, grown_in_time=1e3)
+NORMALIZED = 30  # times as much growth is no fault where something normalizes: it makes small signals large, both ways
+ROUNDING = 1e-5  # variation of what is the same for every sample
+PASSING = 0.3  # of the output's gradient: where shortcuts let that much pass, saturated units do no harm
+CONVOLVED = 0.05  # times as little is faint at step 0 where the first layer's weights get it from many positions
+FORGOTTEN = 1e-4  # share of the largest delta that reaches the first time step
+STEEP = 0.25  # decades that are lost from one time step to the next: nothing outlives a dozen
+# Cells without gates. A fresh LSTM or GRU forgets by nature, and learns what to keep.
+PLAIN = ("SimpleRNN", "SimpleRNNCell")
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One thing that breaks a profile.
+
+    Attributes:
+        name: vanishing, exploding, dead or saturated.
+        layer: where.
+        cause: why, as the end of a sentence after "because".
+        along: what: "depth", "time", "samples" (activations no longer differ between them), "rows" (of an embedding),
+            "latent" (a space that says nothing), "use" (of a layer beside others) or "contest" (of two networks).
+        amount: what the sentence tells: the share that arrives, the growth, the share of dead or saturated units.
+    """
+
+    name: str
+    layer: str | None
+    cause: str
+    along: str = "depth"
+    amount: float = np.nan
+
+
+def fault_of(place: Depth, limits: Limits) -> Fault | None:
+    """Return what breaks a profile; `None` for a sound one."""
+    return _explodes_in_time(place, limits) or _along_depth(place, limits) or forgets(place, steep=True)
+
+
+def _along_depth(place: Depth, limits: Limits) -> Fault | None:
+    hidden = place.hidden
+    if not place.finite:
+        bad = ~np.isfinite(place.activation_rms)
+        layer = place.first(bad) if bad.any() else place.last(~np.isfinite(place.delta_norm))
+        return Fault("exploding", layer, "the weights are too large", amount=np.inf)
+    one_row = [look for look in place.probe.lookups if look.used == 1 and look.rows > 2]
+    if one_row and np.nan_to_num(place.variation[0]) < ROUNDING and one_row[0].layer in place.layers:
+        cause = f"every token is looked up in one and the same of its {one_row[0].rows:.0f} rows"
+        return Fault("dead", one_row[0].layer, cause, "rows")
+    setting = place.probe.setting or Setting()
+    saturated = place.saturated[hidden] >= limits.saturated
+    if setting.residual:
+        saturated &= place.reaching[hidden] < PASSING
+    if saturated.any():
+        layer = place.first(saturated)
+        index = place.layers.index(layer)
+        cause = f"{place.activations[index]} is at the ends of its range"
+        return Fault("saturated", layer, cause, amount=float(place.saturated[index]))
+    silent = place.output_rms[hidden] < 1e-6 * max(place.output_rms[0], 1e-30)
+    # Where a layer applies its ReLU itself, all of what it gives is 0 if its units are dead.
+    silent &= ~((place.output_rms[hidden] == 0) & (np.array(place.activations[hidden]) == "relu"))
+    convolved = limits is FORETOLD and "Conv" in setting.kinds.get(place.layers[0], "")
+    cut = place.reaching[hidden] < limits.faint * (CONVOLVED if convolved else 1)
+    dead = (place.dead[hidden] >= limits.dead) & ~silent & cut
+    if dead.any() and not (silent.any() and np.argmax(silent) < np.argmax(dead)):
+        layer = place.first(dead)
+        cause = "its pre-activations are negative for every sample"
+        return Fault("dead", layer, cause, amount=float(place.dead[place.layers.index(layer)]))
+    if place.growth > limits.grown * (NORMALIZED if setting.normalized else 1):
+        return Fault("exploding", place.grows_at(), "the weights are too large", amount=place.growth)
+    if cut.any() and not place.starts_at_zero:
+        # One place for every limit, so that step 0 and the end name the same layer.
+        layer = place.last(place.reaching[hidden] < max(FORETOLD.faint, FAILING.faint))
+        return Fault("vanishing", layer, _why_faint(place, layer), amount=float(place.arriving.min()))
+    blind = place.telling[hidden] < limits.blind
+    if blind.any():
+        cause = "its activation is the same for every sample"
+        amount = float(place.telling[hidden].min())
+        return Fault("vanishing", place.first(blind), cause, "samples", amount)
+    return None
+
+
+def _explodes_in_time(place: Depth, limits: Limits) -> Fault | None:
+    for profile in place.probe.times:
+        delta = np.asarray(profile.delta_norm, np.float64)
+        if len(delta) < 4 or not np.isfinite(delta).all() or not delta.max() > 0:
+            continue
+        grown = delta.max() / delta[np.flatnonzero(delta)[-1]]
+        if grown > limits.grown_in_time and np.argmax(delta) < len(delta) / 2:
+            cause = "the recurrent weights are too large: every step back in time multiplies the gradient"
+            return Fault("exploding", profile.layer, cause, "time", float(grown))
+    return None
+
+
+def forgets(place: Depth, *, steep: bool) -> Fault | None:
+    """Return the recurrent layer without gates whose gradient vanishes along time; `None` if there is none.
+
+    Args:
+        steep: ask for so large a loss at each time step that hardly any task can be learned.
+    """
+    kinds = place.probe.setting.kinds if place.probe.setting else {}
+    for profile in place.probe.times:
+        lost = profile.arriving < FORGOTTEN and kinds.get(profile.layer, "") in PLAIN
+        if lost and len(profile.delta_norm) >= 4 and (not steep or _lost_a_step(profile) > STEEP):
+            cause = "every step back in time passes on less than it gets"
+            return Fault("vanishing", profile.layer, cause, "time", profile.arriving)
+    return None
+
+
+def _lost_a_step(profile: TimeProfile) -> float:
+    """Return the decades that delta loses a step, over the steps in which it is not 0 yet."""
+    return np.inf if np.isnan(profile.slope) else profile.slope
+
+
+def _why_faint(place: Depth, layer: str) -> str:
+    index = place.layers.index(layer)
+    activation = place.activations[index]
+    if place.output_rms[index] < 1e-3 * max(place.output_rms[0], 1e-30):
+        return "the weights are too small: activations shrink with the gradient"
+    if activation == "sigmoid":
+        return "the slope of the sigmoid is 1/4 at most"
+    if activation in ("relu", "leaky_relu", "prelu", "elu"):
+        return f"the weights are too small for {activation}"
+    return "each layer passes on less than it gets"

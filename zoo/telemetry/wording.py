@@ -1,0 +1,42 @@
+"""Numbers as sentences tell them: never beyond what a reader can use, and never one that is none."""
+
+import math
+
+BEYOND = 1e12
+
+
+def steps(count: int) -> str:
+    """1 -> "1 step", 24 -> "24 steps"."""
+    return f"{count} step" if count == 1 else f"{count:,} steps"
+
+
+def number(value: float) -> str:
+    """Three digits; what is no finite number is said to be that."""
+    return f"{value:.3g}" if math.isfinite(value) else "not a finite number"
+
+
+def share(value: float) -> str:
+    """0.183 -> "18 %", 0.001 -> "under 1 %", 25.0 -> "25 times"."""
+    if not math.isfinite(value) or value > BEYOND:
+        return "beyond measure"
+    if value > 9.995:
+        return f"{value:.3g} times"
+    return f"{value:.0%}".replace("%", " %") if value >= 0.005 else "under 1 %"
+
+
+def of(value: float, whole: str) -> str:
+    """Return a share with what it is of: "18 % of WHOLE", "25 times WHOLE"."""
+    told = share(value)
+    return f"{told} {whole}" if told.endswith(("times", "measure")) else f"{told} of {whole}"
+
+
+def part(value: float) -> str:
+    """Return a share of what arrives, often a small one: 0.00034 -> "3.4e-04", 0.61 -> "0.61", 0 -> "nothing"."""
+    if value < 0.01:
+        return f"{value:.1e}" if value > 0 else "nothing"
+    return f"{value:.2g}" if value < BEYOND else "beyond measure"
+
+
+def fold(value: float) -> str:
+    """70.2 -> "70-fold"; beyond 1e12 no digits."""
+    return f"{value:.2g}-fold" if value <= BEYOND else "more than 1e12-fold"
