@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +20,24 @@ CERTAIN = 0.9
 
 
 class Recorded:
-    """One recorded run, to be seen up to any step."""
+    """One recorded run, to be seen up to any step.
 
-    def __init__(self, run: Run, cache: Path):
-        folder = cache / run.recipe.key
+    Args:
+        run: of `verdict_runs.py`, or of `verdict_sequences.py`: those have no baseline and nothing for other tools.
+        folder: what was recorded.
+    """
+
+    def __init__(self, run, folder: Path):
         result = json.loads((folder / "result.json").read_text())
         self.run = run
         self.history = GradientHistory.load(folder / "history.npz")
         self.probes = load_probes(folder / "probes.npz")
-        self.losses, self.accuracy = result["losses"], result["accuracy"]
-        self.baseline, self.seconds = result["baseline"], result["seconds"]
-        with np.load(folder / "extras.npz", allow_pickle=False) as file:
-            self.extras = dict(file)
+        self.plain = isinstance(run, Run)
+        self.losses, self.accuracy = result["losses"], result.get("accuracy", [])
+        self.baseline, self.seconds = result["baseline"] if self.plain else None, result["seconds"]
+        if self.plain:
+            with np.load(folder / "extras.npz", allow_pickle=False) as file:
+                self.extras = dict(file)
         ends = [int(end) for end in self.history.epoch_ends]
         self.ends = ends
         self.grid = [0, *range(10, ends[0], 10), *ends]
@@ -82,56 +89,103 @@ class Recorded:
         return TOOLS[tool](self.view(epochs))
 
 
-def report(runs: list[Run], cache: Path, title: str, *, stop: bool, json_path: Path | None) -> None:
-    """Print the tables for `runs`; write every figure to `json_path`."""
-    recorded = [Recorded(run, cache) for run in runs]
-    truth = [run.label for run in runs]
-    figures = {"half": title, "runs": {label: truth.count(label) for label in LABELS}, "tools": {}}
-    print(f"\n{len(runs)} runs ({title})\n")
-    print("| tool | sees | right | macro F1 | false alarms | sick called healthy |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for tool in (OURS, *TOOLS):
-        for view, epochs in VIEWS.items():
-            said = [r.says(tool, epochs) for r in recorded]
-            score = scores(truth, said)
-            figures["tools"].setdefault(tool, {})[view] = score
-            print(
-                f"| {tool} | {view} | {score['right']} of {len(runs)} | {score['macro_f1']:.3f} | "
-                f"{score['false_alarms']} of {truth.count('healthy')} | "
-                f"{score['sick_called_healthy']} of {len(runs) - truth.count('healthy')} |"
-            )
-    for tool in (OURS, *TOOLS):
+def report(recorded: list[Recorded], title: str, *, stop: bool, json_path: Path | None) -> None:
+    """Print the tables for the recorded runs; write every figure to `json_path`."""
+    plain = [r for r in recorded if r.plain]
+    sequences = [r for r in recorded if not r.plain]
+    counts = {label: sum(r.run.label == label for r in recorded) for label in LABELS}
+    figures: dict = {"half": title, "runs": counts, "tools": {}}
+    print(f"\n{len(plain)} runs of feed-forward nets ({title})\n")
+    _print_scores((OURS, *TOOLS), plain, figures["tools"])
+    if sequences:
+        print(f"\n{len(sequences)} runs of recurrent, attention and generative nets ({title})\n")
+        _print_scores((OURS,), sequences, figures.setdefault("sequences", {}))
+        print(f"\nBoth together ({title})\n")
+        _print_scores((OURS,), recorded, figures.setdefault("both", {}))
+    for tool, runs in ((OURS, recorded), *((tool, plain) for tool in TOOLS)):
         print(f"\n{tool} after 1 epoch (rows: what the run has, columns: what is said)\n")
-        _print_confusion(figures["tools"][tool]["1 epoch"]["confusion"])
+        _print_confusion(scores([r.run.label for r in runs], [r.says(tool, 1) for r in runs], 1)["confusion"])
+    figures["confidence"] = confidences(recorded)
+    figures["odd_sentences"] = odd_sentences(recorded)
     figures |= early(recorded)
     if title != "final":  # the names of the held-out runs' mistakes stay unseen
         print()
         for r in recorded:
             first, last = r.verdict(r.ends[0]), r.verdict(r.ends[-1])
             if {first.name, last.name} != {r.run.label}:
-                print(f"  {r.run.name}: {first.name} after 1 epoch, {last.name} at the end [{r.run.recipe.key}]")
+                print(f"  {r.run.name}: {first.name} after 1 epoch, {last.name} at the end")
     if stop:
         figures["stop"] = stopping(recorded)
     if json_path:
         json_path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def scores(truth: list[str], said: list[str]) -> dict:
-    """Return the confusion matrix and what follows from it. Macro F1 is over the labels that occur."""
-    columns = [*LABELS, *sorted(set(said) - set(LABELS))]
+# What no sentence holds: ratios beyond 1e12, what is no number, percentages beyond 1000, "1 steps".
+ODD = re.compile(r"\b(nan|inf|None)\b|e\+(1[3-9]|[2-9]\d)|-\d+ ?%|\d{4,} ?%|\b1 steps", re.IGNORECASE)
+
+
+def odd_sentences(recorded: list[Recorded]) -> list[str]:
+    """Print how many sentences the runs produce, at every step that is judged, and return those that are odd."""
+    sentences = {r.verdict(step).sentence for r in recorded for step in r.grid}
+    odd = sorted(sentence for sentence in sentences if ODD.search(sentence))
+    print(f"\n{len(sentences)} sentences, of which {len(odd)} are odd.")
+    for sentence in odd:
+        print("  " + sentence)
+    return odd
+
+
+def _print_scores(tools: tuple, runs: list[Recorded], figures: dict) -> None:
+    truth = [r.run.label for r in runs]
+    print("| tool | sees | right | undecided | macro F1 | false alarms | sick called healthy |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for tool in tools:
+        for view, epochs in VIEWS.items():
+            score = scores(truth, [r.says(tool, epochs) for r in runs], epochs)
+            figures.setdefault(tool, {})[view] = score
+            print(
+                f"| {tool} | {view} | {score['right']} of {len(runs)} | {score['undecided']} | "
+                f"{score['macro_f1']:.3f} | {score['false_alarms']} of {truth.count('healthy')} | "
+                f"{score['sick_called_healthy']} of {len(runs) - truth.count('healthy')} |"
+            )
+
+
+def confidences(recorded: list[Recorded]) -> dict[str, list[int]]:
+    """Print and return how often a word with each confidence is right, over 1 epoch, 2 and all."""
+    found: dict[float, list[int]] = {}
+    for r in recorded:
+        for epochs in VIEWS.values():
+            verdict = r.verdict(r.ends[min(epochs or len(r.ends), len(r.ends)) - 1])
+            if verdict.name != "undecided":
+                count = found.setdefault(round(verdict.confidence, 2), [0, 0])
+                count[0] += verdict.name == r.run.label
+                count[1] += 1
+    print("\n| confidence | right |\n| --- | --- |")
+    for confidence, (right, total) in sorted(found.items(), reverse=True):
+        print(f"| {confidence:.2f} | {right} of {total} ({right / total:.3f}) |")
+    return {f"{confidence:.2f}": count for confidence, count in found.items()}
+
+
+def scores(truth: list[str], said: list[str], epochs: int | None) -> dict:
+    """Return the confusion matrix and what follows from it. Macro F1 is over the labels that occur.
+
+    After one epoch an undecided run is not counted as wrong: it is left out of F1.
+    """
+    columns = [*LABELS, *sorted({"undecided", *said} - set(LABELS))]
     confusion = {a: dict.fromkeys(columns, 0) for a in LABELS}
     for a, b in zip(truth, said, strict=True):
         confusion[a][b] += 1
     f1 = {}
     for label in set(truth):
-        hit = confusion[label][label]
-        f1[label] = 2 * hit / (sum(confusion[label].values()) + sum(row[label] for row in confusion.values()))
+        row = confusion[label]
+        judged = sum(row.values()) - (row["undecided"] if epochs == 1 else 0)
+        f1[label] = 2 * row[label] / max(judged + sum(row[label] for row in confusion.values()), 1)
     healthy = confusion["healthy"]
     return {
         "right": sum(a == b for a, b in zip(truth, said, strict=True)),
         "macro_f1": float(np.mean(list(f1.values()))),
         "f1": f1,
-        "false_alarms": sum(healthy.values()) - healthy["healthy"],
+        "undecided": sum(name == "undecided" for name in said),
+        "false_alarms": sum(healthy.values()) - healthy["healthy"] - healthy["undecided"],
         "sick_called_healthy": sum(row["healthy"] for row in confusion.values()) - healthy["healthy"],
         "confusion": confusion,
     }
@@ -189,7 +243,7 @@ def stopping(recorded: list[Recorded]) -> dict:
         total += r.seconds
         for step in r.grid:
             verdict = r.verdict(step)
-            if verdict.name != "healthy" and getattr(verdict, "confidence", 0.0) >= CERTAIN:
+            if verdict.name not in ("healthy", "undecided") and getattr(verdict, "confidence", 0.0) >= CERTAIN:
                 stopped += 1
                 wrongly += r.run.label == "healthy"
                 saved += r.seconds * (1 - step / r.ends[-1])

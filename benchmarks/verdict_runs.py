@@ -33,10 +33,6 @@ class Run:
     other: Recipe | None = None
     where: str | None = None
 
-    @property
-    def hash(self) -> str:
-        return hashlib.sha256(self.name.encode()).hexdigest()
-
 
 NETS = {
     "mlp": {},
@@ -304,10 +300,14 @@ QUICK = (  # all of the half for tuning
 )
 
 
-def half_of(runs: list[Run]) -> dict[str, str]:
+def half_of(runs: list) -> dict[str, str]:
     """Put each run into tune or final: within a label every second one, in the order of the hashes of their names."""
     halves = {}
     for label in LABELS:
-        ordered = sorted((run for run in runs if run.label == label), key=lambda run: run.hash)
+        ordered = sorted((run for run in runs if run.label == label), key=_hash)
         halves |= {run.name: ("tune", "final")[i % 2] for i, run in enumerate(ordered)}
     return halves
+
+
+def _hash(run) -> str:
+    return hashlib.sha256(run.name.encode()).hexdigest()

@@ -5,7 +5,11 @@
     python benchmarks/verdicts.py --stop                 # what stopping hopeless runs saves
     python benchmarks/verdicts.py --mnist mnist.npz      # with the runs on MNIST (Keras' file)
 
-The first call trains every run and keeps what was recorded in `--cache`; later calls read it in seconds.
+The first call trains every run and keeps what was recorded in `--cache`; later calls read it in seconds. To 182 runs of
+feed-forward nets (`verdict_runs.py`) come 55 of recurrent, attention and generative ones (`verdict_sequences.py`, which
+says what their labels rest on); those are judged without being told a baseline, as a person's own models are.
+
+`undecided` is no answer: after one epoch it is counted beside the others, from the second on it is wrong.
 
 A label comes from how the run was made (`verdict_runs.py`) and is confirmed by training, never by the rules under test:
 
@@ -56,18 +60,65 @@ def main() -> None:
 
     halves = half_of(RUNS)
     runs = [run for run in RUNS if args.mnist or run.recipe.data != "mnist"]
+    sequences = [] if args.quick else all_sequences()
     if args.quick:
         runs = [run for run in runs if run.name in QUICK]
         assert all(halves[run.name] == "tune" for run in runs)
     elif not args.record:
         runs = [run for run in runs if halves[run.name] == args.half]
+        halves = half_of(sequences)
+        sequences = [run for run in sequences if halves[run.name] == args.half]
     record(runs, args.cache, args.mnist, args.jobs)
+    record_sequences(sequences, args.cache, args.jobs)
     if args.record:
         return
-    from verdict_report import report
+    from verdict_report import Recorded, report
 
-    kept = confirm_all(runs, args.cache)
-    report(kept, args.cache, "quick" if args.quick else args.half, stop=args.stop, json_path=args.json)
+    recorded = [Recorded(run, args.cache / run.recipe.key) for run in confirm_all(runs, args.cache)]
+    if sequences:
+        kept = confirm_sequences(sequences, args.cache)
+        recorded += [Recorded(run, args.cache / run.key("fault")) for run in kept]
+    report(recorded, "quick" if args.quick else args.half, stop=args.stop, json_path=args.json)
+
+
+def all_sequences() -> list:
+    """Return the runs of recurrent, attention and generative nets, which import Keras."""
+    from verdict_sequences import RUNS
+
+    return RUNS
+
+
+def record_sequences(runs: list, cache: Path, jobs: int) -> None:
+    """Train what the cache lacks of them."""
+    missing = [
+        run.name for run in runs if not all((cache / run.key(which) / "result.json").exists() for which in run.parts)
+    ]
+    if missing:
+        tasks = [(name, cache) for name in missing]
+        with multiprocessing.get_context("spawn").Pool(jobs, _start, maxtasksperchild=4) as pool:
+            for n, _ in enumerate(pool.imap_unordered(_train_sequence, tasks), 1):
+                print(f"\r{n} of {len(tasks)} sequence and generative runs", end="", file=sys.stderr)
+        print(file=sys.stderr)
+
+
+def _train_sequence(task: tuple) -> None:
+    import verdict_sequences
+
+    name, cache = task
+    verdict_sequences.record(next(run for run in verdict_sequences.RUNS if run.name == name), cache)
+
+
+def confirm_sequences(runs: list, cache: Path) -> list:
+    """Return those of them whose labels hold; print which were dropped."""
+    import verdict_sequences
+
+    reasons = {run.name: verdict_sequences.refuted(run, cache) for run in runs}
+    kept = [run for run in runs if not reasons[run.name]]
+    print(f"{len(kept)} of {len(runs)} sequence and generative runs confirmed")
+    for name, reason in reasons.items():
+        if reason:
+            print(f"  dropped, {reason}: {name}")
+    return kept
 
 
 def record(runs: list[Run], cache: Path, mnist: str | None, jobs: int) -> None:
@@ -79,6 +130,12 @@ def record(runs: list[Run], cache: Path, mnist: str | None, jobs: int) -> None:
         for recipe in (run.cure, run.other):
             if recipe and not (cache / recipe.key / "result.json").exists():
                 missing.setdefault(recipe.key, (recipe, False))
+    train_all(missing, cache, mnist, jobs)
+
+
+def train_all(wanted: dict[str, tuple], cache: Path, mnist: str | None, jobs: int) -> None:
+    """Train recipes, given as (recipe, whether to record it) by their keys, of which the cache has no result."""
+    missing = {key: task for key, task in wanted.items() if task[1] or not (cache / key / "result.json").exists()}
     if not missing:
         return
     began, failed = time.perf_counter(), 0
