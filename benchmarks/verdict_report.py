@@ -16,7 +16,7 @@ from zoo.telemetry.verdict import Verdict, diagnose
 
 OURS = "gradient-zoo"
 VIEWS = {"1 epoch": 1, "2 epochs": 2, "all": None}
-CERTAIN = 0.9
+CERTAIN = 0.95
 
 
 class Recorded:
@@ -150,19 +150,28 @@ def _print_scores(tools: tuple, runs: list[Recorded], figures: dict) -> None:
 
 
 def confidences(recorded: list[Recorded]) -> dict[str, list[int]]:
-    """Print and return how often a word with each confidence is right, over 1 epoch, 2 and all."""
-    found: dict[float, list[int]] = {}
+    """Print and return how often a word with each confidence is right: at step 0, after 1 epoch, 2 and all."""
+    found: dict[str, list[int]] = {}
     for r in recorded:
-        for epochs in VIEWS.values():
-            verdict = r.verdict(r.ends[min(epochs or len(r.ends), len(r.ends)) - 1])
+        ends = [r.ends[min(epochs or len(r.ends), len(r.ends)) - 1] for epochs in VIEWS.values()]
+        for step in [0, *ends]:
+            verdict = r.verdict(step)
             if verdict.name != "undecided":
-                count = found.setdefault(round(verdict.confidence, 2), [0, 0])
+                told = f"{verdict.confidence:.2f}" + ("" if step else ", before the first step")
+                count = found.setdefault(told, [0, 0])
                 count[0] += verdict.name == r.run.label
                 count[1] += 1
-    print("\n| confidence | right |\n| --- | --- |")
-    for confidence, (right, total) in sorted(found.items(), reverse=True):
-        print(f"| {confidence:.2f} | {right} of {total} ({right / total:.3f}) |")
-    return {f"{confidence:.2f}": count for confidence, count in found.items()}
+    print("\n| confidence | right | at least (95 % interval) |\n| --- | --- | --- |")
+    for told, (right, total) in sorted(found.items(), reverse=True):
+        print(f"| {told} | {right} of {total} | {wilson(right, total):.2f} |")
+    return found
+
+
+def wilson(right: int, total: int, z: float = 1.96) -> float:
+    """Return the lower end of the interval of a share (Wilson 1927)."""
+    share = right / total
+    spread = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    return (share + z**2 / (2 * total) - spread) / (1 + z**2 / total)
 
 
 def scores(truth: list[str], said: list[str], epochs: int | None) -> dict:

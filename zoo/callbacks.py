@@ -53,7 +53,7 @@ class StopWhenHopeless(keras.callbacks.Callback):
         confidence: from where on a verdict counts as certain.
     """
 
-    def __init__(self, norms: GradientNorms, probes: Probes, baseline: float | None = None, confidence: float = 0.9):
+    def __init__(self, norms: GradientNorms, probes: Probes, baseline: float | None = None, confidence: float = 0.95):
         super().__init__()
         self.norms, self.probes, self.baseline, self.confidence = norms, probes, baseline, confidence
         self.verdict = None

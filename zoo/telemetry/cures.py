@@ -78,9 +78,9 @@ def _vanishing(fault, setting, activations, known) -> Iterator[Cure]:
         yield Cure("a slower discriminator", "a smaller learning rate for it", "it makes mistakes to learn from.")
         return
     yield from _normalized(setting)
-    yield from _activation(setting, activations)
-    yield from _initializer(setting, activations)
     yield from _shortcuts(setting)
+    yield from _initializer(setting, activations)
+    yield from _activation(setting, activations)
 
 
 def _exploding(fault, setting, activations, known) -> Iterator[Cure]:
@@ -111,13 +111,13 @@ def _dead(fault, setting, activations, known) -> Iterator[Cure]:
         return
     if known.get("began"):
         yield from _lower_rate(setting, known)
+    yield from _normalized(setting)
     yield Cure(
         "biases",
         'bias_initializer="zeros"',
         "pre-activations start around zero, where half of the units are active.",
     )
     yield from _initializer(setting, activations)
-    yield from _normalized(setting)
     if "relu" in activations:
         yield Cure(
             "leaky ReLU",
@@ -136,10 +136,10 @@ def _saturated(fault, setting, activations, known) -> Iterator[Cure]:
         )
     if known.get("began"):
         yield from _lower_rate(setting, known)
-    yield Cure("biases", 'bias_initializer="zeros"', "pre-activations start around zero, where the slope is largest.")
     yield from _normalized(setting)
-    yield from _initializer(setting, activations)
+    yield Cure("biases", 'bias_initializer="zeros"', "pre-activations start around zero, where the slope is largest.")
     yield from _activation(setting, activations)
+    yield from _initializer(setting, activations)
 
 
 def _stalled(fault, setting, activations, known) -> Iterator[Cure]:
@@ -152,9 +152,6 @@ def _stalled(fault, setting, activations, known) -> Iterator[Cure]:
             f"clipping leaves {clipped:.1e} of each step's gradient.",
             "clipping=none",
         )
-    if np.isfinite(rate) and rate > 0:
-        higher = usual if np.isfinite(usual) and rate < usual / 3 else 10 * rate
-        yield _rate(higher, "the steps are too small to move the loss.")
     if setting.optimizer and setting.optimizer not in ADAPTIVE:
         yield Cure(
             "Adam",
@@ -162,11 +159,21 @@ def _stalled(fault, setting, activations, known) -> Iterator[Cure]:
             "its step does not depend on the size of the gradient.",
             "optimizer=adam optimizer.learning_rate=0.001",
         )
+    if np.isfinite(rate) and rate > 0:
+        higher = usual if np.isfinite(usual) and rate < usual / 3 else 10 * rate
+        yield _rate(higher, "the steps are too small to move the loss.")
     if np.isfinite(rate) and np.isfinite(usual) and rate < usual / 3:
         yield _rate(100 * rate, "the steps are too small to move the loss.")
 
 
 def _unstable(fault, setting, activations, known) -> Iterator[Cure]:
+    if fault is not None and fault.along == "loss":
+        yield Cure(
+            "the loss",
+            "one of keras.losses, or keras.ops.clip before each logarithm, root and division",
+            "at the edge of its range the formula of the loss has no finite value or slope.",
+        )
+        return
     yield from _lower_rate(setting, known)
     yield Cure(
         "warm-up",

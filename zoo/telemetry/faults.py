@@ -28,6 +28,7 @@ class Limits:
 
 FORETOLD = Limits(faint=1e-2, blind=1e-3, grown=1e3, dead=0.95, saturated=0.6, grown_in_time=1e6)
 FAILING = Limits(faint=5e-3, blind=1e-4, grown=30.0, dead=0.95, saturated=0.4, grown_in_time=1e3)
+FITTING = 1e15  # rms of activations that are no reason for a loss to leave the numbers
 NORMALIZED = 30  # times as much growth is no fault where something normalizes: it makes small signals large, both ways
 ROUNDING = 1e-5  # variation of what is the same for every sample
 PASSING = 0.3  # of the output's gradient: where shortcuts let that much pass, saturated units do no harm
@@ -43,11 +44,12 @@ class Fault:
     """One thing that breaks a profile.
 
     Attributes:
-        name: vanishing, exploding, dead or saturated.
+        name: vanishing, exploding, dead, saturated, or unstable where the loss itself is no number.
         layer: where.
         cause: why, as the end of a sentence after "because".
         along: what: "depth", "time", "samples" (activations no longer differ between them), "rows" (of an embedding),
-            "latent" (a space that says nothing), "use" (of a layer beside others) or "contest" (of two networks).
+            "latent" (a space that says nothing), "use" (of a layer beside others), "contest" (of two networks) or
+            "loss" (which has no finite gradient).
         amount: what the sentence tells: the share that arrives, the growth, the share of dead or saturated units.
     """
 
@@ -65,6 +67,8 @@ def fault_of(place: Depth, limits: Limits) -> Fault | None:
 
 def _along_depth(place: Depth, limits: Limits) -> Fault | None:
     hidden = place.hidden
+    if not place.finite and not np.isfinite(place.delta_norm[-1]) and np.all(place.activation_rms < FITTING):
+        return Fault("unstable", None, "its own formula leaves the numbers, as a logarithm of 0 does", "loss")
     if not place.finite:
         bad = ~np.isfinite(place.activation_rms)
         layer = place.first(bad) if bad.any() else place.last(~np.isfinite(place.delta_norm))
@@ -82,6 +86,8 @@ def _along_depth(place: Depth, limits: Limits) -> Fault | None:
         index = place.layers.index(layer)
         cause = f"{place.activations[index]} is at the ends of its range"
         return Fault("saturated", layer, cause, amount=float(place.saturated[index]))
+    if place.activations[-1] == "relu" and place.dead[-1] >= limits.dead:
+        return Fault("dead", place.layers[-1], "the ReLU of the output is 0 for every sample", amount=place.dead[-1])
     silent = place.output_rms[hidden] < 1e-6 * max(place.output_rms[0], 1e-30)
     # Where a layer applies its ReLU itself, all of what it gives is 0 if its units are dead.
     silent &= ~((place.output_rms[hidden] == 0) & (np.array(place.activations[hidden]) == "relu"))
