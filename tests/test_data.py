@@ -500,6 +500,7 @@ HOLED[3, 1] = np.nan
         (X[:0], Y[:0], "auto", ("no samples",)),
         (HOLED, Y, "auto", ("train part: x holds NaN",)),
         (X * np.inf, Y, "auto", ("x holds NaN or infinity",)),
+        (X * 1e300, Y, "auto", ("x reaches", "float32 cannot square")),
         (X[:, 0], Y, "auto", ("x is (40,)", "(n, features)")),
         (X.astype(str), Y, "auto", ("x is of type <U", "numbers")),
         (X, Y.astype(str), "auto", ("y is of type <U", "0, 1, ...")),

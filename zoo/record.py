@@ -162,6 +162,7 @@ class Record:
                 self.run.set_tags(
                     {
                         "verdict": verdict["name"],
+                        "verdict.confidence": f"{verdict['confidence']:.2f}",
                         "verdict.layer": verdict["layer"],
                         "verdict.sentence": verdict["sentence"],
                         "mlflow.note.content": f"**{verdict['name']}**: {verdict['sentence']}",

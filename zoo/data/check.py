@@ -10,6 +10,7 @@ CHOICES = {
     "task": ("auto", "categorical", "binary", "regression"),
 }
 MOST_CLASSES = 1_000_000  # a label beyond it is a number of something else
+LARGEST = 1e18  # an input beyond it leaves float32 when it is squared
 NUMBER = "number the classes 0, 1, ... (for regression: data=npz data.task=regression loss=mse)"
 
 Part = tuple[np.ndarray, np.ndarray]
@@ -95,6 +96,11 @@ def _check_x(x: np.ndarray, where: str) -> np.ndarray:
         raise UserError(f"{where}: x is {x.shape}: give (n, features), (n, h, w) or (n, h, w, c).")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise UserError(f"{where}: x holds NaN or infinity: fill or drop those samples.")
+    largest = max(float(x.max()), -float(x.min()))
+    if largest > LARGEST:
+        raise UserError(
+            f"{where}: x reaches {largest:.1e}, which float32 cannot square: scale it or drop those samples."
+        )
     return x[..., None] if x.ndim == 3 else x
 
 
