@@ -1,0 +1,191 @@
+"""What a verdict is, and what it is made from: everything that is known of a training, in one place for all rules."""
+
+import dataclasses
+
+import numpy as np
+
+from zoo.telemetry import wording as w
+from zoo.telemetry.cures import Cure, cures_for
+from zoo.telemetry.evidence import Depth, Loss
+from zoo.telemetry.faults import FAILING, Fault, fault_of
+from zoo.telemetry.history import GradientHistory
+from zoo.telemetry.probe import Probe
+
+LASTING = 2  # epochs of the same evidence before a verdict is certain enough to stop for: some trainings recover
+NAMES = ("healthy", "vanishing", "exploding", "dead", "saturated", "stalled", "unstable", "undecided")
+# How often words on such evidence were right on the labelled runs: the lower end of the 95 % interval (Wilson 1927) of
+# what `benchmarks/verdicts.py` counts, on both halves; step 0 apart.
+LASTED, CLEAR, SEEN, PASSING, FORETOLD_SO = 0.99, 0.96, 0.94, 0.91, 0.83
+CONSTANT = "what the best constant answer costs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What is wrong with a training, where, and on what evidence.
+
+    Attributes:
+        name: one of `NAMES`; undecided where the evidence is too little to say healthy or sick.
+        layer: the layer where it breaks; `None` where no layer is to blame.
+        since: the optimizer step at which the evidence begins; 0 is before the first step.
+        confidence: in [0, 1]: how often a word on such evidence is right (`benchmarks/verdicts.py`); from 0.95 on the
+            verdict is certain enough to stop for. 0 where it is undecided.
+        cause: what brings it about, in a few words.
+        evidence: the numbers that it rests on.
+        sentence: all of it for a reader; of an undecided one, what is missing.
+        remedies: overrides of the command line to try, the most promising first.
+        cures: the same, and more, as changes to one's own code.
+    """
+
+    name: str
+    layer: str | None
+    since: int
+    confidence: float
+    cause: str
+    evidence: dict[str, float]
+    sentence: str
+    remedies: list[str] = dataclasses.field(default_factory=list)
+    cures: list[Cure] = dataclasses.field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The word, the sentence, and below them what to try."""
+        sure = f" (confidence {self.confidence:.2f})" if self.confidence else ""
+        tries = [f"  try {cure.name}: {cure.change}. {cure.reason[:1].upper()}{cure.reason[1:]}" for cure in self.cures]
+        return "\n".join([f"{self.name}: {self.sentence}{sure}", *tries])
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """All that is judged.
+
+    Attributes:
+        history, probes: as given.
+        loss: over time.
+        places: the probes along the depth, those that have layers to judge.
+    """
+
+    history: GradientHistory | None
+    probes: list[Probe]
+    loss: Loss
+    places: list[Depth]
+
+    @classmethod
+    def of(cls, history, probes, losses, baseline) -> "Case":
+        places = [place for place in map(Depth, probes) if place.layers]
+        if places:  # of others that were frozen or set free since, only the last
+            places = [place for place in places if place.layers == places[-1].layers]
+        return cls(history, list(probes), Loss.of(history, probes, losses, baseline), places)
+
+    @property
+    def steps(self) -> int:
+        return self.loss.steps
+
+    @property
+    def lasting(self) -> bool:
+        return len(self.places) > LASTING
+
+    @property
+    def first(self) -> Fault | None:
+        """What broke the profile before the first step."""
+        return fault_of(self.places[0], FAILING) if self.places else None
+
+    @property
+    def now(self) -> Fault | None:
+        """What breaks the profile at the end."""
+        return fault_of(self.places[-1], FAILING) if self.places else None
+
+    @property
+    def told(self) -> str:
+        """What the loss has come to."""
+        if np.isfinite(self.loss.share):
+            return f"the loss is {w.number(self.loss.late)}, {w.of(self.loss.share, CONSTANT)}"
+        return f"the loss is {w.number(self.loss.late)}"
+
+    @property
+    def epoch_end(self) -> int:
+        """The step at which the first probe after training was made."""
+        ends = self.history.epoch_ends if self.history is not None else ()
+        return int(ends[0]) if len(ends) else self.steps
+
+    def evidence(self) -> dict[str, float]:
+        found = {"loss_over_constant": self.loss.share, "largest_rise": self.loss.rise}
+        if self.probes:
+            last = self.probes[-1]
+            found |= {"accuracy": last.accuracy, "majority": last.majority, "r2": last.r2}
+        return {name: value for name, value in found.items() if np.isfinite(value)}
+
+    def cures(self, name: str, fault: Fault | None = None, *, began: bool = False) -> dict[str, list]:
+        """Return `cures` and `remedies` of a verdict."""
+        settings = [p.setting for p in self.probes if p.setting is not None]
+        if self.history is not None and self.history.setting is not None:
+            settings = settings or [self.history.setting]
+        known = {"began": began, "rate": max((s.rate for s in settings), default=np.nan), "clipped": self._clipped()}
+        if self.probes:
+            known["largest_input"] = self.probes[0].batch.largest_input
+        activations = self.places[0].activations[self.places[0].hidden] if self.places else []
+        cures = cures_for(name, fault, settings[0] if settings else None, activations, **known)
+        return {"cures": cures, "remedies": [cure.override for cure in cures if cure.override]}
+
+    def _clipped(self) -> float:
+        """Return the share of each step's gradient that clipping left, in the median."""
+        if self.history is None or self.history.clip_norms is None:
+            return 1.0
+        before, after = self.history.clip_norms.T
+        known = np.isfinite(before) & np.isfinite(after) & (before > 0)
+        return float(np.median(after[known] / before[known])) if known.any() else 1.0
+
+
+def undecided(sentence: str, case: Case, cause: str = "") -> Verdict:
+    """Return the verdict that says what is missing."""
+    return Verdict("undecided", None, 0, 0.0, cause, case.evidence(), sentence)
+
+
+def broken(case: Case, fault: Fault, place: Depth, *, since: int, lasting: bool) -> Verdict:
+    """Return the verdict on a broken profile."""
+    index = place.layers.index(fault.layer) if fault.layer in place.layers else 0
+    evidence = {
+        "weakest_arriving": float(np.nanmin(place.reaching)),
+        "growth": place.growth,
+        "decades_a_layer": place.slope,
+        "variation": float(place.variation[index]),
+        "dead": float(place.dead[index]),
+        "saturated": float(place.saturated[index]),
+    }
+    evidence = case.evidence() | {name: value for name, value in evidence.items() if np.isfinite(value)}
+    where = {"time": f"along time, in {fault.layer}", "loss": "behind the last layer"}.get(
+        fault.along, f"at {fault.layer}"
+    )
+    sentence = f"{told_of(fault)}; it breaks {where}, because {fault.cause}."
+    confidence = LASTED if lasting else SEEN if case.steps else FORETOLD_SO
+    cures = case.cures(fault.name, fault, began=since > 0)
+    return Verdict(fault.name, fault.layer, since, confidence, fault.cause, evidence, sentence, **cures)
+
+
+def softened(case: Case, verdict: Verdict) -> Verdict:
+    """What comes down from somewhere, or still changes along the depth, may recover: wait and see."""
+    falls = case.loss.drop > 0.1 * abs(case.loss.late)
+    changes = len(case.places) > 1 and case.places[-1].changed(case.places[-2]) > np.log(1.2)
+    return dataclasses.replace(verdict, confidence=min(verdict.confidence, PASSING)) if falls or changes else verdict
+
+
+def told_of(fault: Fault) -> str:
+    """What a reader can see of it, in numbers."""
+    if fault.along == "time":
+        if fault.name == "vanishing":
+            return f"{w.part(fault.amount)} of the gradient reaches the first time step"
+        return f"on its way back to the first time step the gradient grows {w.fold(fault.amount)}"
+    if fault.along == "loss":
+        return "every activation is finite, but the loss has no finite gradient there"
+    if fault.along == "latent":
+        return f"{fault.layer} differs between samples by {w.part(fault.amount)}, where the prior's deviation is 1"
+    if fault.along == "samples":
+        return f"activations differ between samples by {w.part(fault.amount)} of their size"
+    if fault.name == "vanishing":
+        return f"{w.part(fault.amount)} of the output's gradient reaches the weakest layer"
+    if fault.name == "exploding":
+        grown = w.fold(fault.amount) if np.isfinite(fault.amount) else "beyond the finite numbers"
+        return f"along the depth the signal grows {grown}"
+    if fault.along == "rows":
+        return f"the rows of {fault.layer} are never used but for one"
+    if fault.name == "dead":
+        return f"{w.share(fault.amount)} of {fault.layer}'s units are zero for every sample"
+    return f"{w.share(fault.amount)} of {fault.layer}'s activations are saturated"

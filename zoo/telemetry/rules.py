@@ -1,0 +1,259 @@
+"""The rules of the verdict on data and loss: what was recorded, what is odd about it, what was learned."""
+
+import dataclasses
+
+import numpy as np
+
+from zoo.telemetry import wording as w
+from zoo.telemetry.case import (
+    CLEAR,
+    CONSTANT,
+    LASTED,
+    PASSING,
+    SEEN,
+    Case,
+    Verdict,
+    broken,
+    undecided,
+)
+from zoo.telemetry.cures import Cure
+from zoo.telemetry.evidence import CREPT, ENOUGH, STILL, Contest
+from zoo.telemetry.faults import FORETOLD, Fault, fault_of
+
+HUGE = 10.0  # first loss over the best constant's, of a training that stopped being a number
+OVERFLOW = 1e18  # an input beyond it leaves float32 when it is squared
+FROZEN = 1e-3  # change of the layers' activations in an epoch, as a logarithm: the rate has fallen to nothing
+CONTEST_FAINT = 0.05  # of the gradient that a network began with, where its opponent has won
+RATE = "the learning rate"
+
+
+def nothing_recorded(case: Case) -> Verdict | None:
+    """Neither a loss nor a layer: say what is missing."""
+    recorded = case.history is not None and len(case.history)
+    if case.places or recorded or np.isfinite(case.loss.values).any():
+        return None
+    missing = next((p.missing for p in case.probes if p.missing), "no step was recorded, and no layer was probed.")
+    return undecided(f"nothing to judge by: {missing}", case)
+
+
+def input_not_finite(case: Case) -> Verdict | None:
+    """What is no number spreads to every layer: neither weights nor rate are to blame."""
+    for p in case.probes[:1]:
+        for share, what in ((p.batch.inputs_not_finite, "input"), (p.batch.targets_not_finite, "target")):
+            if share:
+                told = f"{w.share(share)} of the probe's {what} values are not finite numbers"
+                return bad_data(case, f"non-finite {what}", f"{told}, and they spread to the loss: mend the data.")
+        if p.batch.largest_input > OVERFLOW:
+            told = f"the input reaches {p.batch.largest_input:.1e}, which float32 cannot square"
+            return bad_data(case, "non-finite input", f"{told}: mend or scale the data.")
+    return None
+
+
+def bad_data(case: Case, cause: str, sentence: str) -> Verdict:
+    """Return the verdict on data that are no numbers."""
+    what = cause.split()[-1]
+    cure = Cure(
+        "data", "np.isfinite(x).all(), and mend what is not", f"a {what} that is no number makes every weight none."
+    )
+    return Verdict("unstable", None, 0, LASTED, cause, case.evidence(), sentence, cures=[cure])
+
+
+def left_the_numbers(case: Case) -> Verdict | None:
+    """Judge a training whose loss, gradients or activations left the finite numbers."""
+    norms = case.history.global_norm if case.history is not None and len(case.history) else np.zeros(0)
+    values = case.loss.values
+    ends = (values[-1:], norms[-1:], *((p.delta_norm, p.activation_rms) for p in case.places[-1:]))
+    if all(np.isfinite(part).all() for end in ends for part in np.atleast_2d(end)):
+        return None  # an overflow on the way, which loss scaling skipped, does no harm
+    if case.first is not None and case.first.name != "vanishing":
+        return broken(case, case.first, case.places[0], since=0, lasting=True)
+    if case.places and case.places[0].probe.loss > HUGE * case.loss.best_constant:
+        fault = Fault("exploding", case.places[0].grows_at(), "the weights are too large", amount=case.places[0].growth)
+        return broken(case, fault, case.places[0], since=0, lasting=True)
+    bad = np.flatnonzero(~np.isfinite(norms) if len(norms) else ~np.isfinite(values))
+    step = int(bad[0]) if len(bad) else case.steps
+    told = f"{'the loss' if not len(norms) else 'the gradient'} is not a finite number from step {step} on"
+    evidence = case.evidence() | {"first_nonfinite_step": step}
+    if step == 0 and case.places:
+        sentence = f"{told}, though it was one on the probe's batch with the same weights: look at the first batch."
+        return dataclasses.replace(bad_data(case, "non-finite input", sentence), confidence=PASSING)
+    if case.places:
+        sentence = f"the profile was sound before the first step, but {told}: the learning rate is too large."
+    else:
+        sentence = f"{told}: the learning rate is too large, or the weights or the data are; a probe would tell."
+    known = {"confidence": CLEAR if case.places else PASSING, "cause": RATE, "evidence": evidence, "sentence": sentence}
+    return Verdict("unstable", None, step, **known, **case.cures("unstable", began=True))
+
+
+def before_training(case: Case) -> Verdict | None:
+    """Judge step 0 alone: can a gradient reach every layer?"""
+    if case.steps and np.isfinite(case.loss.values).any():
+        return None
+    if not case.places:
+        missing = next((p.missing for p in case.probes if p.missing), "no loss of a step was recorded.")
+        return undecided(f"nothing to judge by: {missing}", case)
+    if (same := same_data(case)) is not None and same.cause == "constant input":
+        return same
+    place = case.places[0]
+    fault = fault_of(place, FORETOLD)
+    if fault is not None:
+        return broken(case, fault, place, since=0, lasting=False)
+    evidence = {"weakest_arriving": float(place.reaching.min())}
+    sentence = (
+        f"nothing stands in the way before the first step: {w.part(evidence['weakest_arriving'])} times the output's "
+        f"gradient reaches the first layer. Whether it learns shows after {ENOUGH} steps or more."
+    )
+    if place.starts_at_zero:
+        sentence = (
+            "the output layer starts at zero, so that nothing passes it before its first step; nothing else stands in "
+            f"the way. Whether it learns shows after {ENOUGH} steps or more."
+        )
+    return Verdict("undecided", None, 0, 0.0, "", evidence, sentence)
+
+
+def never_used(case: Case) -> Verdict | None:
+    """A layer that got no gradient in any step while one of its kind did: an expert that is never chosen."""
+    history = case.history
+    if history is None or len(history) < ENOUGH or not case.probes:
+        return None
+    trained = set(case.probes[-1].layers)
+    never = [name for name, column in zip(history.layers, history.norms.T, strict=True) if not column.any()]
+    stems = {name: name.rstrip("0123456789") for name in history.layers}
+    for name in never:
+        siblings = [n for n in history.layers if stems[n] == stems[name] and n not in never]
+        index = history.layers.index(name)
+        if name in trained and siblings and history.norms[:, :index].any():
+            fault = Fault("dead", name, "it is never used", "use", 1.0)
+            sentence = (
+                f"{name} got no gradient in any of {w.steps(len(history))}, while {siblings[0]} did: it is never used."
+            )
+            return Verdict("dead", name, 0, CLEAR, fault.cause, case.evidence(), sentence, **case.cures("dead", fault))
+    return None
+
+
+def contest(case: Case) -> Verdict | None:
+    """Of two networks that train through each other no loss says what was learned: only whether one has won."""
+    contest = Contest.of(case.probes)
+    if contest is None or case.steps < ENOUGH:
+        return None
+    losses = " and ".join(w.number(loss) for loss in contest.losses[:, 1])
+    if contest.winner is None:
+        if case.places[-1].moved(case.places[0]) < STILL:
+            return None
+        sentence = f"the networks train through each other and neither has won: their losses are {losses}."
+        return Verdict("healthy", None, 0, PASSING, "", case.evidence(), sentence)
+    begun, ended = contest.deltas[contest.loser]
+    layer, winner = contest.last[contest.loser], contest.last[contest.winner]
+    faint = float(ended / begun) if begun > 0 else 0.0
+    told = f"the network of {winner} has won over that of {layer}: their losses are {losses}"
+    cause = "its opponent makes no mistakes that it could learn from"
+    name = "vanishing" if faint < CONTEST_FAINT else "unstable"
+    sentence = f"{told}, and {w.part(faint)} of the gradient that it began with reaches {layer}, because {cause}."
+    fault = Fault("vanishing", layer, cause, "contest", faint)
+    cures = case.cures("vanishing", fault)
+    return Verdict(name, layer, case.epoch_end, SEEN, cause, case.evidence(), sentence, **cures)
+
+
+def has_no_bottom(case: Case) -> Verdict | None:
+    """A loss below zero where the best constant answer costs more than that: the labels do not fit it."""
+    if not case.loss.share < -HUGE:
+        return None  # a little below zero lie the losses of counts and of densities that fit
+    sentence = (
+        f"the loss is {w.number(case.loss.late)} where the best constant answer costs "
+        f"{w.number(case.loss.best_constant)}: what falls below zero has no bottom, as when labels are beyond what the "
+        "loss is made for."
+    )
+    return undecided(sentence, case, "labels that do not fit the loss")
+
+
+def learned(case: Case) -> Verdict | None:
+    """The loss is surely below what the best constant answer costs, or the answers are better than that one."""
+    sound = case.first is None and case.now is None
+    if not (case.loss.learned or (sound and case.loss.barely_learned)):
+        return None
+    last = case.probes[-1] if len(case.probes) > 1 else None
+    told = ""
+    if last is not None and np.isfinite(last.accuracy):
+        right, commonest = w.share(last.accuracy), w.share(last.majority)
+        told = f", and {right} of the probe's answers are right, where the commonest label is {commonest}"
+    elif last is not None and last.r2 > 0:
+        told = f", and R2 on the probe's batch is {last.r2:.2f}"
+    confidence = LASTED if case.loss.learned else PASSING
+    return Verdict("healthy", None, 0, confidence, "", case.evidence(), f"it learns: {case.told}{told}.")
+
+
+def same_data(case: Case) -> Verdict | None:
+    """A batch that nobody could learn from."""
+    batch = case.probes[0].batch if case.probes else None
+    if batch is None or batch.samples < 4 or (case.first is not None and case.first.along == "rows"):
+        return None  # of one row of an embedding the cause is known
+    if batch.same_input:
+        sentence = (
+            f"the input is the same for all {batch.samples} samples of the probe: nothing can tell them apart. Give it "
+            "a batch with others, if there are any."
+        )
+        return undecided(sentence, case, "constant input")
+    if batch.same_target:
+        sentence = (
+            f"all {batch.samples} targets of the probe are the same: no answer beats the constant one. Give it a batch "
+            "with others, if there are any."
+        )
+        return undecided(sentence, case, "constant target")
+    return None
+
+
+def too_few_steps(case: Case) -> Verdict | None:
+    """Nothing is wrong, and nothing can be told yet."""
+    if case.steps >= ENOUGH or not case.loss.by_step:
+        return None
+    are = "is" if case.steps == 1 else "are"
+    sentence = f"{w.steps(case.steps)} {are} too few to tell: {case.told}; at least {ENOUGH} steps are needed."
+    return undecided(sentence, case)
+
+
+def stands_still(case: Case) -> Verdict | None:
+    """Gradients arrive, and nothing changes: not the loss, not the activations of any layer."""
+    if len(case.places) < 2:
+        return None
+    first, before, now = case.places[0], case.places[-2], case.places[-1]
+    epochs = len(case.places) - 1
+    moved = now.moved(first)
+    frozen = epochs > 1 and now.moved(before) < FROZEN
+    crept = now.moved(before) < STILL and moved < STILL * epochs**0.5 and case.loss.moved < max(0.05, CREPT * epochs)
+    if not (frozen or crept):
+        return None
+    since = "in the last epoch" if frozen and not crept else f"in {w.steps(case.steps)}"
+    changed = now.moved(before) if frozen and not crept else moved
+    sentence = (
+        f"gradients arrive everywhere, but {since} the layers' activations have changed by {w.share(changed)} of their "
+        f"size, and {case.told}: the learning rate is too small for these gradients."
+    )
+    known = {"cause": RATE, "evidence": case.evidence(), "sentence": sentence}
+    return Verdict("stalled", None, 0, CLEAR if case.lasting else SEEN, **known, **case.cures("stalled"))
+
+
+def falls_only(case: Case) -> Verdict | None:
+    """A loss that comes down, from wherever it began: say from where on that tells something."""
+    if not (case.loss.falls or case.loss.fell):
+        return None
+    late = w.number(case.loss.late)
+    if case.loss.late < case.loss.start:
+        fell = f"the loss fell from {w.number(case.loss.start)} to {late} in {w.steps(case.steps)}"
+    else:
+        fell = f"the loss falls, and is {late} after {w.steps(case.steps)}"
+    if np.isfinite(case.loss.share):
+        sentence = (
+            f"{fell}, but that is still {w.of(case.loss.share, CONSTANT)}: it has learned something once it is below."
+        )
+    else:
+        sentence = f"{fell}, but {CONSTANT} is not known: give diagnose a probe with targets, or a baseline."
+    return undecided(sentence, case)
+
+
+def nothing_learned_yet(case: Case) -> Verdict:
+    """What is left when no rule says more."""
+    if np.isfinite(case.loss.share):
+        sentence = f"after {w.steps(case.steps)} {case.told}, and no layer is to blame: look whether x tells y at all."
+    else:
+        sentence = f"after {w.steps(case.steps)} {case.told}; {CONSTANT} is not known: give a probe or a baseline."
+    return undecided(sentence, case)

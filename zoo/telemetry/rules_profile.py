@@ -1,0 +1,133 @@
+"""The rules of the verdict on the profile: broken from the start, or by training, along the depth or along time."""
+
+import numpy as np
+
+from zoo.telemetry import wording as w
+from zoo.telemetry.case import (
+    CLEAR,
+    CONSTANT,
+    LASTING,
+    PASSING,
+    SEEN,
+    Case,
+    Verdict,
+    broken,
+    softened,
+    told_of,
+)
+from zoo.telemetry.evidence import CERTAIN, ENOUGH, RISEN, SKILLED
+from zoo.telemetry.faults import FAILING, Fault, fault_of, forgets
+from zoo.telemetry.rules import HUGE, RATE
+
+HEALED = 5.0  # how much more arrives, or varies, after an epoch than before it
+MOVES = 0.1  # change of the layers' activations in an epoch, as a logarithm, that long steps make
+INACTIVE = 0.1  # deviation of a latent unit between samples (Burda et al. 2015, section 5: a variance below 0.01)
+RESTLESS = 0.15  # deviation of the late losses over the best constant's
+
+
+def broken_from_the_start(case: Case) -> Verdict | None:
+    """A profile that was broken before the first step, and has not healed."""
+    fault = case.first
+    if fault is None or recovers(case) or comes_down(case):
+        return None
+    return softened(case, broken(case, fault, case.places[0], since=0, lasting=case.lasting))
+
+
+def comes_down(case: Case) -> bool:
+    """Whether a loss that was far above falls, near to what it has to be; fast, or with answers better than chance."""
+    loss = case.loss
+    falls = (loss.plunges or loss.falls) and loss.skill > CERTAIN
+    return (falls or loss.fell_in_an_epoch > HUGE) and not loss.share > HUGE
+
+
+def recovers(case: Case) -> bool:
+    """Whether a profile that was broken before the last epoch healed in it by much, while the loss kept still."""
+    if len(case.places) < 2 or case.loss.rise > RISEN:
+        return False
+    before, now = case.places[-2], case.places[-1]
+    was, fault = fault_of(before, FAILING), case.now
+    if was is None or (fault is not None and fault.name != was.name):
+        return False
+    arriving = now.reaching.min() / max(before.reaching.min(), 1e-300)
+    variation = np.nanmin(now.variation) / max(np.nanmin(before.variation), 1e-300)
+    heals = (arriving > HEALED and now.reaching.min() > FAILING.faint / 10) or (
+        variation > HEALED and np.nanmin(now.variation) > FAILING.blind
+    )
+    return bool(heals) and min(arriving, variation) > 1 / HEALED
+
+
+def says_nothing(case: Case) -> Verdict | None:
+    """A latent space that has shrunk to a point while the answers are no better than the constant one."""
+    if len(case.places) < 2 or case.steps < ENOUGH or not case.probes[-1].r2 < SKILLED:
+        return None
+    start, now = case.places[0], case.places[-1]
+    deviation, before = (np.nan_to_num(place.activation_rms * place.variation) for place in (now, start))
+    linear = np.array([not name for name in now.activations])
+    linear[-1] = False
+    shrunk = linear & (deviation < INACTIVE) & (deviation < before / 2)
+    if not shrunk.any():
+        return None
+    layer = now.first(shrunk)
+    cause = "what it says of the input has shrunk to nothing, as when a posterior collapses"
+    fault = Fault("dead", layer, cause, "latent", float(deviation[now.layers.index(layer)]))
+    return softened(case, broken(case, fault, now, since=case.epoch_end, lasting=case.lasting))
+
+
+def rose(case: Case) -> Verdict | None:
+    """A loss that leaps although the profile was sound: the steps are too long."""
+    loss, now = case.loss, case.now
+    if now is not None and now.name in ("dead", "saturated") and loss.jumped:
+        return softened(case, broken(case, now, case.places[-1], since=loss.risen_at, lasting=case.lasting))
+    late = loss.values[-max(5, len(loss.values) // 4) :]
+    restless = loss.by_step and case.steps >= ENOUGH and loss.share > 1.1 and not loss.falls
+    restless = restless and np.std(late) > RESTLESS * loss.best_constant and len(case.places) > 1
+    # Single batches differ by nature, of squared errors by much: it is the steps only where they move the layers.
+    restless = restless and case.places[-1].moved(case.places[-2]) > MOVES
+    leapt = loss.late > HUGE * max(loss.start, np.nan_to_num(loss.best_constant))
+    if not (loss.rise > RISEN or loss.late > 1.5 * loss.before or leapt or restless):
+        return None
+    if comes_down(case) or (loss.plunges and not case.lasting):
+        return None
+    if loss.rise > 1.5:
+        measure = CONSTANT if loss.best_constant >= loss.start else "what it began with"
+        told = f"the loss rose to {w.of(loss.rise, measure)}"
+    else:
+        told = f"the loss swings by {w.share(float(np.std(late)) / loss.late)} around {w.number(loss.late)}"
+    if np.isfinite(loss.share):
+        told += f" and is {w.of(loss.share, CONSTANT)}"
+    sound = "the profile was sound before the first step, but " if case.places else ""
+    sentence = f"{sound}{told}: the learning rate is too large."
+    known = {"cause": RATE, "evidence": case.evidence(), "sentence": sentence}
+    confidence = (CLEAR if case.lasting else SEEN) if case.places else PASSING
+    since = int(np.nanargmax(loss.values))
+    verdict = Verdict("unstable", None, since, confidence, **known, **case.cures("unstable", began=True))
+    return softened(case, verdict)
+
+
+def broken_since(case: Case) -> Verdict | None:
+    """A profile that training broke: units that died or saturated, or steps that were too long."""
+    loss, now = case.loss, case.now
+    if now is None or case.first is not None or case.steps < ENOUGH or loss.plunges or (loss.falls and loss.share < 1):
+        return None
+    if now.name in ("dead", "saturated"):
+        lasting = len(case.places) > LASTING + 1
+        return softened(case, broken(case, now, case.places[-1], since=case.epoch_end, lasting=lasting))
+    if now.name == "exploding":
+        return None  # what the weights did not bring from the start came with the steps: it would show in the loss
+    sentence = (
+        f"the profile was sound before the first step, but after {w.steps(case.steps)} {told_of(now)}, at {now.layer}, "
+        f"and {case.told}: the learning rate is too large."
+    )
+    known = {"cause": RATE, "evidence": case.evidence(), "sentence": sentence}
+    verdict = Verdict("unstable", None, case.epoch_end, SEEN, **known, **case.cures("unstable", began=True))
+    return softened(case, verdict)
+
+
+def forgets_in_time(case: Case) -> Verdict | None:
+    """A recurrent layer without gates that has learned nothing, and whose first steps get no gradient."""
+    if not case.places or case.steps < ENOUGH or case.loss.falls:
+        return None
+    for place, since in ((case.places[0], 0), (case.places[-1], case.epoch_end)):
+        if (fault := forgets(place, steep=False)) is not None:
+            return softened(case, broken(case, fault, place, since=since, lasting=case.lasting))
+    return None
