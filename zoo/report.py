@@ -6,6 +6,7 @@ compares the recorded runs that a filter of MLflow's finds, as a sweep is compar
 """
 
 import argparse
+import dataclasses
 import gc
 import io
 import json
@@ -44,8 +45,7 @@ def run_block(name: str, summary: dict, history, folder: Path, viewer: str | Non
     verdict = summary["verdict"]
     if verdict:
         lines.append(f"verdict   {verdict['name']}: {told(verdict)}")
-        for i, remedy in enumerate(verdict["remedies"][:3]):
-            lines.append(f"{'try' if i == 0 else '':10}{remedy}")
+        lines += tries(verdict)
     lines += flight_lines(summary.get("flight"), history, folder)
     if history is not None and len(history):
         lines += [
@@ -63,6 +63,13 @@ def told(verdict: dict) -> str:
     """Return a verdict's sentence with its confidence; of the undecided there is none."""
     confidence = verdict.get("confidence") or 0.0
     return verdict["sentence"] + (f" (confidence {confidence:.2f})" if confidence else "")
+
+
+def tries(verdict: dict) -> list[str]:
+    """Return up to three lines on what to try: overrides, or where the run's model heeds none, changes to its code."""
+    changes = [f"{cure['name']}: {cure['change']}" for cure in verdict.get("cures", [])]
+    told = (verdict["remedies"] or changes)[:3]
+    return [f"{'try' if i == 0 else '':10}{line}" for i, line in enumerate(told)]
 
 
 def verdict_word(verdict: dict | None) -> str:
@@ -114,8 +121,7 @@ def flight_lines(flight: dict | None, history, folder: Path) -> list[str]:
 def preflight_block(name: str, parameters: int, verdict, probe) -> str:
     """Return what `preflight=true` prints: the back-propagated gradient of each layer before the first step."""
     lines = ["─" * min(79, shutil.get_terminal_size().columns), f"built     {name}: {parameters:,} parameters"]
-    for i, remedy in enumerate(verdict.remedies[:3]):
-        lines.append(f"{'try' if i == 0 else '':10}{remedy}")
+    lines += tries(dataclasses.asdict(verdict))
     lines += ["", "gradient that comes back to each layer's output, per sample, log scale"]
     return "\n".join(lines + profile_bars(probe.layers, probe.delta_norm))
 

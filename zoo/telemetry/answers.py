@@ -1,7 +1,6 @@
 """What a model's answers are worth: beside the best constant answer, which does not look at the input."""
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 
 import keras
@@ -9,6 +8,7 @@ import numpy as np
 
 from zoo.telemetry.layers import compiled_loss
 
+QUANTILES = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)  # what losses that weigh both sides differently are least at
 SMALLEST = 1e-7  # probability; Keras' losses look no further
 
 
@@ -64,7 +64,8 @@ def _least(model: keras.Model, y, given, pairs: list, loss: float) -> tuple[floa
     """Try constants under the model's own loss; return the lowest that any of them costs, and the penalties."""
     plain = type(model).compute_loss is keras.Model.compute_loss
     compiled = compiled_loss(model)
-    if compiled is None or not plain or not all(np.isfinite(target).all() for target, _ in pairs):
+    known = all(_shares(*pair) is not None or _same_shape(*pair) is not None for pair in pairs)
+    if compiled is None or not plain or not known or not all(np.isfinite(target).all() for target, _ in pairs):
         return np.nan, 0.0
 
     def cost(answers: list) -> float:
@@ -94,23 +95,22 @@ def _least(model: keras.Model, y, given, pairs: list, loss: float) -> tuple[floa
 
 def _constants(target: np.ndarray, answer: np.ndarray) -> Iterator[np.ndarray]:
     """Yield constant answers, of the shape of `answer`: those of which one is best for a loss in use."""
-    spread = functools.partial(np.broadcast_to, shape=answer.shape)
     over = tuple(range(answer.ndim - 1)) or (0,)
     shares = _shares(target, answer)
-    means = []
     if shares is not None:
         means = [shares]
-    elif (same := _same_shape(target, answer)) is not None:
+    else:
+        same = _same_shape(target, answer)
         means = [same.mean(0), np.median(same, axis=0), same.mean(over), np.median(same, axis=over)]
-        means += [(means[0] + means[1]) / 2]
-    for mean in [*means, answer.mean(over)]:
-        yield spread(mean).astype(np.float32)
-        if np.all((mean >= 0) & (mean <= 1)):
-            inside = np.clip(mean, SMALLEST, 1 - SMALLEST)
-            yield spread(np.log(inside)).astype(np.float32)
-            yield spread(np.log(inside / (1 - inside))).astype(np.float32)
-    for value in (-1.0, 0.0, 1.0):
-        yield np.full(answer.shape, value, np.float32)
+        means += [(means[0] + means[1]) / 2, *np.quantile(same, QUANTILES, axis=0)]
+    found = [*means, answer.mean(over)]
+    # What comes out of a softmax can be no other constant than shares of 1.
+    if not (answer.ndim > 1 and np.all(answer >= 0) and np.allclose(answer.sum(-1), 1, atol=1e-3)):
+        inside = [np.clip(m, SMALLEST, 1 - SMALLEST) for m in found if np.all((m >= 0) & (m <= 1))]
+        found += [np.log(p) for p in inside] + [np.log(p / (1 - p)) for p in inside]
+        found += [np.full(answer.shape[-1:], value) for value in (-1.0, 0.0, 1.0)]
+    for constant in found:
+        yield np.broadcast_to(constant, answer.shape).astype(np.float32)
 
 
 def _scores(pairs: list) -> Answers:
@@ -142,10 +142,11 @@ def _right(target: np.ndarray, answer: np.ndarray) -> tuple[float, float, int] |
     same = _same_shape(target, answer)
     if same is None or not np.isin(same, (0, 1)).all():
         return None
-    # Of probabilities, those above 1/2 say 1; of logits, those above 0.
-    limit = 0.5 if np.all((answer >= 0) & (answer <= 1)) else 0.0
+    # Of probabilities, and of numbers near 0 and 1, those above 1/2 say 1; of logits, those above 0.
+    limits = (0.5,) if np.all((answer >= 0) & (answer <= 1)) else (0.0, 0.5)
     share = same.mean(0)
-    return float(np.mean((answer > limit) == same)), float(np.maximum(share, 1 - share).mean()), same.size
+    right = max(float(np.mean((answer > limit) == same)) for limit in limits)
+    return right, float(np.maximum(share, 1 - share).mean()), same.size
 
 
 def _shares(target: np.ndarray, answer: np.ndarray) -> np.ndarray | None:

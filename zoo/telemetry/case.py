@@ -96,9 +96,10 @@ class Case:
     @property
     def told(self) -> str:
         """What the loss has come to."""
-        if np.isfinite(self.loss.share):
-            return f"the loss is {w.number(self.loss.late)}, {w.of(self.loss.share, CONSTANT)}"
-        return f"the loss is {w.number(self.loss.late)}"
+        loss = f"the loss is {w.number(self.loss.judged)}"
+        if np.isfinite(self.loss.best_constant) and not self.loss.share >= 0:
+            return f"{loss}, and {CONSTANT} is {w.number(self.loss.best_constant)}"
+        return f"{loss}, {w.of(self.loss.share, CONSTANT)}" if np.isfinite(self.loss.share) else loss
 
     @property
     def epoch_end(self) -> int:
@@ -154,7 +155,8 @@ def broken(case: Case, fault: Fault, place: Depth, *, since: int, lasting: bool)
     where = {"time": f"along time, in {fault.layer}", "loss": "behind the last layer"}.get(
         fault.along, f"at {fault.layer}"
     )
-    sentence = f"{told_of(fault)}; it breaks {where}, because {fault.cause}."
+    when = "before the first step " if since == 0 and case.steps else ""
+    sentence = f"{when}{told_of(fault)}; it breaks {where}, because {fault.cause}."
     confidence = LASTED if lasting else SEEN if case.steps else FORETOLD_SO
     cures = case.cures(fault.name, fault, began=since > 0)
     return Verdict(fault.name, fault.layer, since, confidence, fault.cause, evidence, sentence, **cures)

@@ -77,6 +77,8 @@ def _vanishing(fault, setting, activations, known) -> Iterator[Cure]:
         )
         yield Cure("a slower discriminator", "a smaller learning rate for it", "it makes mistakes to learn from.")
         return
+    if fault is not None and fault.layer in setting.zeros:
+        yield from _drawn(activations)
     yield from _normalized(setting)
     yield from _shortcuts(setting)
     yield from _initializer(setting, activations)
@@ -109,14 +111,23 @@ def _dead(fault, setting, activations, known) -> Iterator[Cure]:
     if fault is not None and fault.along == "latent":
         yield Cure("weight of KL", "a smaller weight, or one that grows from 0", "it outweighs the reconstruction.")
         return
+    if fault is not None and fault.along == "output":
+        yield Cure(
+            "the output", "activation=None in the last layer", "where it says 0 it has no slope to come back by."
+        )
+        return
+    if fault is not None and fault.layer in setting.zeros:
+        yield from _drawn(activations)
+        return
     if known.get("began"):
         yield from _lower_rate(setting, known)
     yield from _normalized(setting)
-    yield Cure(
-        "biases",
-        'bias_initializer="zeros"',
-        "pre-activations start around zero, where half of the units are active.",
-    )
+    if setting.biased:
+        yield Cure(
+            "biases",
+            'bias_initializer="zeros"',
+            "pre-activations start around zero, where half of the units are active.",
+        )
     yield from _initializer(setting, activations)
     if "relu" in activations:
         yield Cure(
@@ -137,7 +148,9 @@ def _saturated(fault, setting, activations, known) -> Iterator[Cure]:
     if known.get("began"):
         yield from _lower_rate(setting, known)
     yield from _normalized(setting)
-    yield Cure("biases", 'bias_initializer="zeros"', "pre-activations start around zero, where the slope is largest.")
+    if setting.biased:
+        reason = "pre-activations start around zero, where the slope is largest."
+        yield Cure("biases", 'bias_initializer="zeros"', reason)
     yield from _activation(setting, activations)
     yield from _initializer(setting, activations)
 
@@ -219,6 +232,12 @@ def _activation(setting: Setting, activations: list[str]) -> Iterator[Cure]:
             "its slope is 1 wherever it is active, and these weights are made for it.",
             "activation=relu initializer=he_normal",
         )
+
+
+def _drawn(activations: list[str]) -> Iterator[Cure]:
+    name = "he_normal" if any(name in RECTIFIERS for name in activations) else "glorot_uniform"
+    reason = "of zeros every unit does the same, and nothing passes."
+    yield Cure(name.replace("_", " "), f'kernel_initializer="{name}"', reason, f"initializer={name}")
 
 
 def _initializer(setting: Setting, activations: list[str]) -> Iterator[Cure]:

@@ -16,6 +16,7 @@ CERTAIN = 2.0  # deviations
 FAST = 0.5  # fall in an epoch, over what it began with: a plunge
 SLOW, CREPT = 0.025, 0.01  # fall that counts, over the best constant's loss: of the line, of the probe in an epoch
 SMALLEST_WINDOW = 5
+IN_A_ROW = 5  # steps
 OTHER_UNITS = 2.0  # first loss over the probe's, or the inverse: weights on samples or classes change the scale
 STILL = 0.02  # change of the layers' activations, as a logarithm: nothing happened
 WON = 0.1  # of a network's first loss, beside which another's rose
@@ -30,7 +31,7 @@ class Loss:
         values: (steps,) each step's, or each epoch's, loss.
         steps: how many optimizer steps were made; where only epochs are known, how many of those.
         by_step: whether values are of steps.
-        start: before the first update, on the probe's batch; without one, the median of the first values.
+        start: before the first update, on the probe's batch; without one, the median over the first quarter.
         late: median over the last quarter; without values, the last probe's.
         best_constant: loss of the best constant answer, in the units of values; NaN where it is not known.
         probes: one before the first step, then one after each epoch, as far as there are any.
@@ -58,7 +59,9 @@ class Loss:
         steps = len(history) if history is not None and len(history) else len(values)
         window = max(SMALLEST_WINDOW, len(values) // 4)
         finite = values[np.isfinite(values)]
-        first = float(np.median(finite[:SMALLEST_WINDOW])) if len(finite) else np.nan
+        # Without a probe only many batches say where the loss began.
+        begun = finite[: SMALLEST_WINDOW if probes else window]
+        first = float(np.median(begun)) if len(begun) else np.nan
         start = probes[0].loss if probes and np.isfinite(probes[0].loss) else first
         late = float(np.median(finite[-window:])) if len(finite) else probes[-1].loss if probes else np.nan
         known = probes[-1].baseline if probes else np.nan
@@ -80,8 +83,12 @@ class Loss:
 
         What a probe knows of the best constant is of its own batch, and so compared with its own loss.
         """
-        late = self.late if self.given or len(self.probes) < 2 else self.probes[-1].loss
-        return late / self.best_constant if self.best_constant > 0 else np.nan
+        return self.judged / self.best_constant if self.best_constant > 0 else np.nan
+
+    @property
+    def judged(self) -> float:
+        """The loss that is compared with the best constant's: the late one, or the last probe's."""
+        return self.late if self.given or len(self.probes) < 2 else self.probes[-1].loss
 
     @property
     def skill(self) -> float:
@@ -108,7 +115,11 @@ class Loss:
             # Of rare labels a loss may tell much before any answer is another than the commonest one.
             balanced = self.probes and self.probes[-1].majority < 0.8
             by_luck = (balanced and self.skill <= 0) or self.progress < CREPT * abs(self.start)
-            return self.share < LEARNED and not (by_luck and self.share > 0.5)
+            return self.share < LEARNED and not (by_luck and self.share > 0.5) and not self.mistaken
+        if np.isfinite(self.best_constant):  # zero or below, as of cosines and densities
+            scale = max(abs(self.best_constant), abs(self.start - self.best_constant))
+            below = self.best_constant - self.judged > (1 - LEARNED) * scale > 0
+            return bool(below and self.progress > CREPT * scale and not self.mistaken)
         return self.skill > CERTAIN and self.late < self.start and self.rise <= RISEN
 
     @property
@@ -119,6 +130,16 @@ class Loss:
             return False
         below, error = self.best_constant - last.mean(), last.std() / np.sqrt(len(last))
         return bool(below > max((1 - BARELY) * self.best_constant, 2 * CERTAIN * error))
+
+    @property
+    def mistaken(self) -> bool:
+        """Whether surely fewer answers are right than the best constant one gets, whatever the loss says."""
+        return bool(self.probes and np.isfinite(self.probes[-1].accuracy) and self.skill < -CERTAIN)
+
+    @property
+    def same_on_the_probe(self) -> bool:
+        """Whether the probe's loss has not risen, whatever the steps' losses, which weights may scale."""
+        return len(self.probes) > 1 and bool(self.probes[-1].loss < 1.2 * self.probes[0].loss)
 
     @property
     def progress(self) -> float:
@@ -143,6 +164,12 @@ class Loss:
         slope = time @ values / (time @ time)
         error = np.sqrt(np.var(values - values.mean() - slope * time) / (time @ time))
         return float(-slope * len(values)) if -slope > CERTAIN * error else 0.0
+
+    @property
+    def creeps(self) -> bool:
+        """Whether the steps' losses come down by little, but surely."""
+        scale = self.best_constant if np.isfinite(self.best_constant) else self.late
+        return self.drop > CREPT * abs(scale)
 
     @property
     def falls(self) -> bool:
@@ -187,11 +214,13 @@ class Loss:
 
     @property
     def rise(self) -> float:
-        """Largest loss but one over what it is measured by: a single odd batch is no rise."""
+        """Largest loss over what it is measured by, as the median of some steps in a row: odd batches are no rise."""
         finite = self.values[np.isfinite(self.values)]
         if not len(finite) or not self.before > 0:
             return 0.0
-        return float(np.sort(finite)[-min(2, len(finite))] / self.before)
+        if self.by_step and len(finite) >= IN_A_ROW:
+            finite = np.median(np.lib.stride_tricks.sliding_window_view(finite, IN_A_ROW), axis=1)
+        return float(finite.max() / self.before)
 
     @property
     def risen_at(self) -> int | None:

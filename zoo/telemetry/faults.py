@@ -28,6 +28,7 @@ class Limits:
 
 FORETOLD = Limits(faint=1e-2, blind=1e-3, grown=1e3, dead=0.95, saturated=0.6, grown_in_time=1e6)
 FAILING = Limits(faint=5e-3, blind=1e-4, grown=30.0, dead=0.95, saturated=0.4, grown_in_time=1e3)
+STARVED = 1e-9  # of the largest gradient: a layer that gets none
 FITTING = 1e15  # rms of activations that are no reason for a loss to leave the numbers
 NORMALIZED = 30  # times as much growth is no fault where something normalizes: it makes small signals large, both ways
 ROUNDING = 1e-5  # variation of what is the same for every sample
@@ -48,8 +49,8 @@ class Fault:
         layer: where.
         cause: why, as the end of a sentence after "because".
         along: what: "depth", "time", "samples" (activations no longer differ between them), "rows" (of an embedding),
-            "latent" (a space that says nothing), "use" (of a layer beside others), "contest" (of two networks) or
-            "loss" (which has no finite gradient).
+            "output", "latent" (a space that says nothing), "use" (of a layer beside others), "contest" (of two
+            networks) or "loss" (which has no finite gradient).
         amount: what the sentence tells: the share that arrives, the growth, the share of dead or saturated units.
     """
 
@@ -87,16 +88,19 @@ def _along_depth(place: Depth, limits: Limits) -> Fault | None:
         cause = f"{place.activations[index]} is at the ends of its range"
         return Fault("saturated", layer, cause, amount=float(place.saturated[index]))
     if place.activations[-1] == "relu" and place.dead[-1] >= limits.dead:
-        return Fault("dead", place.layers[-1], "the ReLU of the output is 0 for every sample", amount=place.dead[-1])
+        return Fault("dead", place.layers[-1], "the output's ReLU is 0 for every sample", "output", place.dead[-1])
     silent = place.output_rms[hidden] < 1e-6 * max(place.output_rms[0], 1e-30)
     # Where a layer applies its ReLU itself, all of what it gives is 0 if its units are dead.
     silent &= ~((place.output_rms[hidden] == 0) & (np.array(place.activations[hidden]) == "relu"))
     convolved = limits is FORETOLD and "Conv" in setting.kinds.get(place.layers[0], "")
     cut = place.reaching[hidden] < limits.faint * (CONVOLVED if convolved else 1)
-    dead = (place.dead[hidden] >= limits.dead) & ~silent & cut
+    # Of a layer that applies its ReLU itself, delta is behind it: there the weights' own gradient tells.
+    starved = np.maximum.accumulate(place.gradient_norm)[hidden] < STARVED * place.gradient_norm.max()
+    dead = (place.dead[hidden] >= limits.dead) & ~silent & (cut | starved)
     if dead.any() and not (silent.any() and np.argmax(silent) < np.argmax(dead)):
         layer = place.first(dead)
-        cause = "its pre-activations are negative for every sample"
+        zeros = layer in setting.zeros
+        cause = "its weights are all zero" if zeros else "its pre-activations are negative for every sample"
         return Fault("dead", layer, cause, amount=float(place.dead[place.layers.index(layer)]))
     if place.growth > limits.grown * (NORMALIZED if setting.normalized else 1):
         return Fault("exploding", place.grows_at(), "the weights are too large", amount=place.growth)
@@ -147,6 +151,8 @@ def _lost_a_step(profile: TimeProfile) -> float:
 def _why_faint(place: Depth, layer: str) -> str:
     index = place.layers.index(layer)
     activation = place.activations[index]
+    if place.probe.setting is not None and layer in place.probe.setting.zeros:
+        return "its weights are all zero"
     if place.output_rms[index] < 1e-3 * max(place.output_rms[0], 1e-30):
         return "the weights are too small: activations shrink with the gradient"
     if activation == "sigmoid":

@@ -156,8 +156,9 @@ def contest(case: Case) -> Verdict | None:
 
 def has_no_bottom(case: Case) -> Verdict | None:
     """A loss below zero where the best constant answer costs more than that: the labels do not fit it."""
-    if not case.loss.share < -HUGE:
-        return None  # a little below zero lie the losses of counts and of densities that fit
+    answers = case.probes[-1].answers if case.probes else None
+    if not case.loss.share < -HUGE or (np.isnan(answers.accuracy) and np.isnan(answers.r2)):
+        return None  # a little below zero lie the losses of counts that fit, and far below those of densities
     sentence = (
         f"the loss is {w.number(case.loss.late)} where the best constant answer costs "
         f"{w.number(case.loss.best_constant)}: what falls below zero has no bottom, as when labels are beyond what the "
@@ -176,7 +177,7 @@ def learned(case: Case) -> Verdict | None:
     if last is not None and np.isfinite(last.accuracy):
         right, commonest = w.share(last.accuracy), w.share(last.majority)
         told = f", and {right} of the probe's answers are right, where the commonest label is {commonest}"
-    elif last is not None and last.r2 > 0:
+    elif last is not None and last.r2 > 0.005:
         told = f", and R2 on the probe's batch is {last.r2:.2f}"
     confidence = LASTED if case.loss.learned else PASSING
     return Verdict("healthy", None, 0, confidence, "", case.evidence(), f"it learns: {case.told}{told}.")
@@ -220,7 +221,9 @@ def stands_still(case: Case) -> Verdict | None:
     moved = now.moved(first)
     frozen = epochs > 1 and now.moved(before) < FROZEN
     crept = now.moved(before) < STILL and moved < STILL * epochs**0.5 and case.loss.moved < max(0.05, CREPT * epochs)
-    if not (frozen or crept):
+    rates = [p.setting.rate for p in case.probes[-2:] if p.setting is not None]
+    warms = len(rates) == 2 and rates[1] > rates[0]
+    if not (frozen or (crept and not case.loss.creeps)) or warms:
         return None
     since = "in the last epoch" if frozen and not crept else f"in {w.steps(case.steps)}"
     changed = now.moved(before) if frozen and not crept else moved
@@ -236,18 +239,33 @@ def falls_only(case: Case) -> Verdict | None:
     """A loss that comes down, from wherever it began: say from where on that tells something."""
     if not (case.loss.falls or case.loss.fell):
         return None
-    late = w.number(case.loss.late)
-    if case.loss.late < case.loss.start:
+    late = w.number(case.loss.judged)
+    if late == w.number(case.loss.start):
+        fell = f"the loss has hardly moved from {late} in {w.steps(case.steps)}"
+    elif case.loss.judged < case.loss.start:
         fell = f"the loss fell from {w.number(case.loss.start)} to {late} in {w.steps(case.steps)}"
     else:
         fell = f"the loss falls, and is {late} after {w.steps(case.steps)}"
-    if np.isfinite(case.loss.share):
-        sentence = (
-            f"{fell}, but that is still {w.of(case.loss.share, CONSTANT)}: it has learned something once it is below."
-        )
+    if case.loss.share < 1:
+        sentence = f"{fell}, only just below {CONSTANT}, {w.number(case.loss.best_constant)}: that may be chance."
+    elif np.isfinite(case.loss.best_constant):
+        still = w.of(case.loss.share, CONSTANT) if case.loss.share >= 1 else f"not well below {CONSTANT}"
+        sentence = f"{fell}, but that is still {still}: it has learned something once it is below."
     else:
         sentence = f"{fell}, but {CONSTANT} is not known: give diagnose a probe with targets, or a baseline."
     return undecided(sentence, case)
+
+
+def mistaken(case: Case) -> Verdict | None:
+    """A loss that says something was learned, and answers that say the opposite: output and loss do not fit."""
+    if not (case.loss.mistaken and case.loss.share < 0.9):
+        return None
+    last = case.probes[-1]
+    sentence = (
+        f"{case.told}, but {w.share(last.accuracy)} of the probe's answers are right where the commonest label is "
+        f"{w.share(last.majority)}: look whether the output fits the loss, and the labels the output."
+    )
+    return undecided(sentence, case, "an output that does not fit the loss")
 
 
 def nothing_learned_yet(case: Case) -> Verdict:

@@ -22,7 +22,7 @@ from zoo.telemetry.rules import HUGE, RATE
 HEALED = 5.0  # how much more arrives, or varies, after an epoch than before it
 MOVES = 0.1  # change of the layers' activations in an epoch, as a logarithm, that long steps make
 INACTIVE = 0.1  # deviation of a latent unit between samples (Burda et al. 2015, section 5: a variance below 0.01)
-RESTLESS = 0.15  # deviation of the late losses over the best constant's
+RESTLESS = 0.15  # deviation of the late losses over their median
 
 
 def broken_from_the_start(case: Case) -> Verdict | None:
@@ -80,11 +80,14 @@ def rose(case: Case) -> Verdict | None:
         return softened(case, broken(case, now, case.places[-1], since=loss.risen_at, lasting=case.lasting))
     late = loss.values[-max(5, len(loss.values) // 4) :]
     restless = loss.by_step and case.steps >= ENOUGH and loss.share > 1.1 and not loss.falls
-    restless = restless and np.std(late) > RESTLESS * loss.best_constant and len(case.places) > 1
+    restless = restless and np.std(late) > RESTLESS * loss.late and len(case.places) > 1
     # Single batches differ by nature, of squared errors by much: it is the steps only where they move the layers.
     restless = restless and case.places[-1].moved(case.places[-2]) > MOVES
     leapt = loss.late > HUGE * max(loss.start, np.nan_to_num(loss.best_constant))
-    if not (loss.rise > RISEN or loss.late > 1.5 * loss.before or leapt or restless):
+    # Single batches may cost much, as where rare classes weigh more; without a probe nothing tells that from a leap.
+    leaps = loss.rise > RISEN and case.places
+    high = loss.late > (1.5 if case.places else RISEN) * loss.before and not loss.same_on_the_probe
+    if not (leaps or high or leapt or restless):
         return None
     if comes_down(case) or (loss.plunges and not case.lasting):
         return None

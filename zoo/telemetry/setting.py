@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import keras  # histories are read without it
 
+FAR = 1.0  # a bias
 OPTIONS = ("momentum", "epsilon", "clipnorm", "clipvalue", "global_clipnorm", "weight_decay")
 
 
@@ -24,6 +25,8 @@ class Setting:
         initializers: class name of each layer's initializer: of recurrent layers that of the recurrent weights.
         normalized: whether some layer normalizes.
         residual: whether some branch is added to what it came from.
+        biased: whether some bias, or offset of a normalization, is far from 0.
+        zeros: names of the layers whose kernel is all zeros.
     """
 
     optimizer: str = ""
@@ -33,6 +36,8 @@ class Setting:
     initializers: dict[str, str] = dataclasses.field(default_factory=dict)
     normalized: bool = False
     residual: bool = False
+    biased: bool = False
+    zeros: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
     def of(cls, model: "keras.Model", layers: dict[str, "keras.layers.Layer | None"], residual: bool = False) -> Self:
@@ -59,6 +64,8 @@ class Setting:
             {name: found for name, layer in known.items() if (found := _initializer(layer))},
             any("Normalization" in type(layer).__name__ for layer in inner),
             residual or any(isinstance(layer, keras.layers.Add) for layer in inner),
+            any(_largest(v) > FAR for v in model.trainable_variables if v.name in ("bias", "beta")),
+            [name for name, layer in known.items() if _all_zeros(layer)],
         )
 
     def to_json(self) -> str:
@@ -67,6 +74,17 @@ class Setting:
     @classmethod
     def from_json(cls, text: str) -> Self:
         return cls(**json.loads(text))
+
+
+def _largest(variable) -> float:
+    import keras
+
+    return float(np.max(np.abs(keras.ops.convert_to_numpy(variable)), initial=0.0))
+
+
+def _all_zeros(layer) -> bool:
+    kernel = getattr(layer, "kernel", None) if getattr(layer, "built", False) else None
+    return kernel is not None and _largest(kernel) == 0
 
 
 def _number(value) -> float:

@@ -34,6 +34,7 @@ RULES = (
     rules_profile.forgets_in_time,
     rules.too_few_steps,
     rules.stands_still,
+    rules.mistaken,
     rules.falls_only,
     rules.nothing_learned_yet,
 )
