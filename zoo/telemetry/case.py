@@ -1,6 +1,7 @@
 """What a verdict is, and what it is made from: everything that is known of a training, in one place for all rules."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -83,12 +84,12 @@ class Case:
     def lasting(self) -> bool:
         return len(self.places) > LASTING
 
-    @property
+    @functools.cached_property
     def first(self) -> Fault | None:
         """What broke the profile before the first step."""
         return fault_of(self.places[0], FAILING) if self.places else None
 
-    @property
+    @functools.cached_property
     def now(self) -> Fault | None:
         """What breaks the profile at the end."""
         return fault_of(self.places[-1], FAILING) if self.places else None

@@ -49,7 +49,7 @@ def cures_for(name: str, fault: Fault | None, setting: Setting | None, activatio
         **known: `largest_input` of the probe's batch; `rate` that the training began with; `began` whether the fault
             came with training; `clipped`, the share of the gradient that clipping left.
     """
-    setting = setting or Setting()
+    setting, fault = setting or Setting(), fault or Fault(name, None, "")
     make = {
         "vanishing": _vanishing,
         "exploding": _exploding,
@@ -65,11 +65,11 @@ def cures_for(name: str, fault: Fault | None, setting: Setting | None, activatio
 
 
 def _vanishing(fault, setting, activations, known) -> Iterator[Cure]:
-    if fault is not None and fault.along == "time":
+    if fault.along == "time":
         yield from _over_time(fault, setting)
         yield Cure("gates", "keras.layers.LSTM or GRU", "gates let the gradient pass unchanged through many steps.")
         return
-    if fault is not None and fault.along == "contest":
+    if fault.along == "contest":
         yield Cure(
             "the generator's loss",
             "binary_crossentropy(ones, discriminator(fakes)) instead of minus that of zeros",
@@ -77,7 +77,7 @@ def _vanishing(fault, setting, activations, known) -> Iterator[Cure]:
         )
         yield Cure("a slower discriminator", "a smaller learning rate for it", "it makes mistakes to learn from.")
         return
-    if fault is not None and fault.layer in setting.zeros:
+    if fault.layer in setting.zeros:
         yield from _drawn(activations)
     yield from _normalized(setting)
     yield from _shortcuts(setting)
@@ -86,7 +86,7 @@ def _vanishing(fault, setting, activations, known) -> Iterator[Cure]:
 
 
 def _exploding(fault, setting, activations, known) -> Iterator[Cure]:
-    if fault is not None and fault.along == "time":
+    if fault.along == "time":
         yield from _over_time(fault, setting)
         yield from _clipped(setting)
         yield Cure("gates", "keras.layers.LSTM or GRU", "gates keep the state from growing with every step.")
@@ -98,36 +98,31 @@ def _exploding(fault, setting, activations, known) -> Iterator[Cure]:
 
 
 def _dead(fault, setting, activations, known) -> Iterator[Cure]:
-    if fault is not None and fault.along == "use":
+    if fault.along == "use":
         yield Cure(
             "balance",
             "add a loss that spreads the samples over the experts, or noise to what chooses between them",
             "what is never chosen gets no gradient, and so is never chosen.",
         )
         return
-    if fault is not None and fault.along == "rows":
+    if fault.along == "rows":
         yield Cure("tokens", "look at what the tokenizer returns", "one row for every word tells nothing of the text.")
         return
-    if fault is not None and fault.along == "latent":
+    if fault.along == "latent":
         yield Cure("weight of KL", "a smaller weight, or one that grows from 0", "it outweighs the reconstruction.")
         return
-    if fault is not None and fault.along == "output":
+    if fault.along == "output":
         yield Cure(
             "the output", "activation=None in the last layer", "where it says 0 it has no slope to come back by."
         )
         return
-    if fault is not None and fault.layer in setting.zeros:
+    if fault.layer in setting.zeros:
         yield from _drawn(activations)
         return
     if known.get("began"):
         yield from _lower_rate(setting, known)
     yield from _normalized(setting)
-    if setting.biased:
-        yield Cure(
-            "biases",
-            'bias_initializer="zeros"',
-            "pre-activations start around zero, where half of the units are active.",
-        )
+    yield from _biases(setting, "pre-activations start around zero, where half of the units are active.")
     yield from _initializer(setting, activations)
     if "relu" in activations:
         yield Cure(
@@ -148,9 +143,7 @@ def _saturated(fault, setting, activations, known) -> Iterator[Cure]:
     if known.get("began"):
         yield from _lower_rate(setting, known)
     yield from _normalized(setting)
-    if setting.biased:
-        reason = "pre-activations start around zero, where the slope is largest."
-        yield Cure("biases", 'bias_initializer="zeros"', reason)
+    yield from _biases(setting, "pre-activations start around zero, where the slope is largest.")
     yield from _activation(setting, activations)
     yield from _initializer(setting, activations)
 
@@ -180,7 +173,7 @@ def _stalled(fault, setting, activations, known) -> Iterator[Cure]:
 
 
 def _unstable(fault, setting, activations, known) -> Iterator[Cure]:
-    if fault is not None and fault.along == "loss":
+    if fault.along == "loss":
         yield Cure(
             "the loss",
             "one of keras.losses, or keras.ops.clip before each logarithm, root and division",
@@ -212,6 +205,11 @@ def _over_time(fault: Fault, setting: Setting) -> Iterator[Cure]:
             'activation="relu", recurrent_initializer="identity"',
             "the state is kept until the input changes it (Le et al. 2015).",
         )
+
+
+def _biases(setting: Setting, reason: str) -> Iterator[Cure]:
+    if setting.biased:
+        yield Cure("biases", 'bias_initializer="zeros"', reason)
 
 
 def _normalized(setting: Setting) -> Iterator[Cure]:

@@ -154,7 +154,7 @@ class Loss:
             return False
         return self.barely_below or (self.skill > 2 * CERTAIN and self.late < self.start)
 
-    @property
+    @functools.cached_property
     def drop(self) -> float:
         """How far the loss fell over its last two thirds, by a straight line through them; 0 if that may be chance."""
         values = self.values[len(self.values) // 3 :]
@@ -212,7 +212,7 @@ class Loss:
             known.append(float(np.median(self.values[:SMALLEST_WINDOW])))
         return max([value for value in known if np.isfinite(value)], default=np.nan)
 
-    @property
+    @functools.cached_property
     def rise(self) -> float:
         """Largest loss over what it is measured by, as the median of some steps in a row: odd batches are no rise."""
         finite = self.values[np.isfinite(self.values)]

@@ -72,17 +72,11 @@ def load_probes(path: str | Path) -> list[Probe]:
             missing=str(arrays["missing"][i]) if "missing" in arrays else "",
             through=bool(arrays["through"][i]) if "through" in arrays else False,
             **({"losses": arrays["losses"][i][~np.isnan(arrays["losses"][i])]} if "losses" in arrays else {}),
-            setting=Setting.from_json(str(arrays["setting"][i]))
-            if "setting" in arrays and arrays["setting"][i]
-            else None,
-            **{name: _read_facts(arrays, name, i) for name in _FACTS if f"{name}/{_first(name)}" in arrays},
+            setting=_read_setting(arrays, i),
+            **{name: _read_facts(arrays, name, i) for name in _FACTS},
         )
         for i, loss in enumerate(arrays["loss"])
     ]
-
-
-def _first(name: str) -> str:
-    return dataclasses.fields(_FACTS[name])[0].name
 
 
 def _read_facts(arrays: dict, name: str, i: int):

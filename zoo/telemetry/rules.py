@@ -17,7 +17,7 @@ from zoo.telemetry.case import (
     undecided,
 )
 from zoo.telemetry.cures import Cure
-from zoo.telemetry.evidence import CREPT, ENOUGH, STILL, Contest
+from zoo.telemetry.evidence import CREPT, ENOUGH, LEARNED, STILL, Contest
 from zoo.telemetry.faults import FORETOLD, Fault, fault_of
 
 HUGE = 10.0  # first loss over the best constant's, of a training that stopped being a number
@@ -258,7 +258,7 @@ def falls_only(case: Case) -> Verdict | None:
 
 def mistaken(case: Case) -> Verdict | None:
     """A loss that says something was learned, and answers that say the opposite: output and loss do not fit."""
-    if not (case.loss.mistaken and case.loss.share < 0.9):
+    if not (case.loss.mistaken and case.loss.share < LEARNED):
         return None
     last = case.probes[-1]
     sentence = (
