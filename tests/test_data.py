@@ -498,9 +498,9 @@ HOLED[3, 1] = np.nan
     [
         (X, Y[:-1], "auto", ("x is (40, 3), y is (39,)", "as many labels")),
         (X[:0], Y[:0], "auto", ("no samples",)),
-        (HOLED, Y, "auto", ("train part: x holds NaN",)),
+        (HOLED, Y, "auto", ("train part: x holds NaN", "row 3")),
         (X * np.inf, Y, "auto", ("x holds NaN or infinity",)),
-        (X * 1e300, Y, "auto", ("x reaches", "float32 cannot square")),
+        (X * 1e300, Y, "auto", ("x reaches", "float32 cannot square", "row 0")),
         (X[:, 0], Y, "auto", ("x is (40,)", "(n, features)")),
         (X.astype(str), Y, "auto", ("x is of type <U", "numbers")),
         (X, Y.astype(str), "auto", ("y is of type <U", "0, 1, ...")),

@@ -24,7 +24,7 @@ SHOWN = "[...document.images].filter((image) => image.naturalWidth === 990 && im
 @pytest.fixture(scope="module")
 def sweep(shared_train):
     """Two runs under one parent: a net that gradients reach, and one that they do not."""
-    shared_train("-m", "activation=relu,sigmoid", "model.depth=10", "epochs=1", "model.width=8")
+    shared_train("-m", "activation=relu,sigmoid", "model.depth=10", "epochs=2", "model.width=32")
     assert len(shared_train.recorded()) == 2
     return shared_train
 

@@ -174,9 +174,17 @@ class Sweep(Callback):
         done = sum(r["status"] == "FINISHED" for r in SweepFolder(self.folder).summaries())
         with _as_far_as_the_disk_goes():
             if self.record is not None:
+                self._end_what_was_killed()
                 self.record.end("KILLED")
         self.lock.release()
         print(f"{done} of {self.total} runs are finished; the same command goes on from here", file=sys.stderr)
+
+    def _end_what_was_killed(self) -> None:
+        """Mark the runs whose process could not do it itself: it was just opening its run, or had no time left."""
+        from zoo.tracking import resend
+
+        with contextlib.suppress(Exception):  # a store that is not there gets it by the next resend
+            resend(home(), [self.folder])
 
     def _compare(self, config: DictConfig, runs: list[dict]) -> list[Path]:
         from zoo.comparison import write_comparison

@@ -154,7 +154,7 @@ class _Worker:
 
     def close(self, kill: bool = False) -> None:
         if self.executor is not None:
-            self.executor.shutdown(wait=False, kill_workers=kill)
+            self.executor.shutdown(wait=kill, kill_workers=kill)
             self.executor = None
 
 

@@ -94,21 +94,29 @@ def _check_x(x: np.ndarray, where: str) -> np.ndarray:
         raise UserError(f"{where}: x is of type {x.dtype}: give numbers.")
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise UserError(f"{where}: x is {x.shape}: give (n, features), (n, h, w) or (n, h, w, c).")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise UserError(f"{where}: x holds NaN or infinity: fill or drop those samples.")
+    finite = x.dtype.kind != "f" or np.isfinite(x)
+    if not np.all(finite):
+        raise UserError(f"{where}: x holds NaN or infinity (first: row {_first(~finite)}): fill or drop those samples.")
     largest = max(float(x.max()), -float(x.min()))
     if largest > LARGEST:
+        row = _first(np.abs(x) > LARGEST)
         raise UserError(
-            f"{where}: x reaches {largest:.1e}, which float32 cannot square: scale it or drop those samples."
+            f"{where}: x reaches {largest:.1e}, which float32 cannot square (first: row {row}): scale it or drop "
+            "those samples."
         )
     return x[..., None] if x.ndim == 3 else x
+
+
+def _first(odd: np.ndarray) -> int:
+    """Return the first sample of (n, ...) flags that has one set."""
+    return int(np.argmax(odd.reshape(len(odd), -1).any(axis=1)))
 
 
 def _check_numbers(y: np.ndarray, where: str) -> None:
     if y.dtype.kind not in "biuf":
         raise UserError(f"{where}: y is of type {y.dtype}: give numbers (classes as 0, 1, ...).")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise UserError(f"{where}: y holds NaN or infinity: drop those samples.")
+        raise UserError(f"{where}: y holds NaN or infinity (first: row {_first(~np.isfinite(y))}): drop those samples.")
 
 
 def _check_targets(y: np.ndarray, where: str) -> np.ndarray:
