@@ -170,6 +170,30 @@ def test_an_interrupt_ends_what_runs_as_killed_and_the_same_command_goes_on(trai
     assert_recorded_once(train)
 
 
+UNHEARD = """
+import os, signal, time
+from zoo.workers import _begin
+
+class Interrupts:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)  # Python calls the handler here, and drops what it raises
+
+_begin(os.getppid(), os.getcwd())
+try:
+    Interrupts()
+    time.sleep(30)
+except KeyboardInterrupt:
+    os.kill(os.getpid(), signal.SIGINT)  # the first ends the job; a second one is not to disturb its record
+    print("heard")
+"""
+
+
+def test_an_interrupt_within_a_destructor_ends_the_job_all_the_same():
+    done = subprocess.run([sys.executable, "-c", UNHEARD], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("heard\n", "")
+
+
 @pytest.fixture
 def small_disk(train):
     """A disk of its own, of 16 MB, where `train` keeps everything."""

@@ -9,6 +9,7 @@ import math
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
@@ -184,8 +185,17 @@ def _begin(parent: int, cwd: str) -> None:
         told_to_end.set()
         raise KeyboardInterrupt
 
+    def unheard(unraisable) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        # Raised within a destructor, where Python drops it: once more, a little later.
+        signal.signal(signal.SIGINT, interrupted)
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
+    sys.unraisablehook = unheard
     os.chdir(cwd)
 
     def watch() -> None:
