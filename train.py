@@ -9,9 +9,9 @@ from zoo.errors import reported
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def train(cfg: DictConfig) -> float:
-    """Do one run, of a config that `zoo.sweep` has checked; return the number that a search minimizes."""
+    """Do one run, of a config that `zoo.sweeping.callback` has checked; return the number that a search minimizes."""
     with reported():
-        from zoo.run import run  # imports Keras: not before the config is known to be sound
+        from zoo.running.run import run  # imports Keras: not before the config is known to be sound
 
         return run(cfg)
 

@@ -3,7 +3,7 @@
     python benchmarks/articles.py            # 5 seeds; about half an hour on two cores; `make articles` is the same
     python benchmarks/articles.py --quick    # 1 seed, 2 epochs, prints only
 
-Each run is a real one (`zoo.run.run`) on scikit-learn's handwritten digits: an experiment, which ails, and the words
+Each run is a real one (`zoo.running`) on scikit-learn's handwritten digits: an experiment, which ails, and the words
 that lay one cure over it. Nothing else differs between the runs of a table but the seed.
 """
 
@@ -99,9 +99,9 @@ def measure(setting: str, words: str, seed: int, *more: str) -> dict:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import open_dict
 
-    import zoo.sweep  # noqa: F401  Hydra looks it up while it composes
+    import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
     from zoo.config import CONF
-    from zoo.run import run
+    from zoo.running.run import run
     from zoo.telemetry.history import GradientHistory
 
     overrides = [f"experiment={setting}", *words.split(), f"seed={seed}", *QUIET, *more]
@@ -281,7 +281,7 @@ def draw_cosine(path: Path) -> None:
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    import zoo.sweep  # noqa: F401
+    import zoo.sweeping.callback  # noqa: F401
     from zoo.config import CONF
 
     steps = 410

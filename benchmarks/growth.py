@@ -23,9 +23,9 @@ from side_by_side import interleaved
 
 from zoo import GradientNorms
 from zoo.models import mlp
+from zoo.telemetry.backends.tensorflow.recorder import norms
 from zoo.telemetry.probe import Prober
-from zoo.telemetry.ring_tensorflow import norms
-from zoo.telemetry.rows import Rows
+from zoo.telemetry.steps_file import Rows
 
 SIZES = [(10, 16), (50, 16), (100, 16), (200, 16), (400, 16), (10, 128), (10, 512), (10, 2048)]
 CALLS = 50

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from side_by_side import interleaved, ratio
 from start_up import FIRST
 
-from zoo.runfolder import read_columns
+from zoo.archive.run import read_columns
 from zoo.tracking import Run, embedded_uri, flatten
 
 ROOT = Path(__file__).resolve().parent.parent

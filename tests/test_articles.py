@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, SGDRegressor
 
-import zoo.sweep  # noqa: F401  Hydra looks it up while it composes
+import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
 from zoo.config import CONF, check
-from zoo.make import build_model, compile_model, initialize_on_data, make_data
 from zoo.models import mlp
 from zoo.models.articles import activated_output, two_branches
-from zoo.sweep import expand
+from zoo.running.make import build_model, compile_model, initialize_on_data, make_data
+from zoo.sweeping.callback import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))

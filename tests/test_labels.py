@@ -12,7 +12,7 @@ import pytest
 from zoo.config import CONF, check
 from zoo.errors import explain
 from zoo.losses import constant_loss
-from zoo.make import build_model, compile_model, make_data
+from zoo.running.make import build_model, compile_model, make_data
 
 CLASS = np.arange(60) % 2
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)

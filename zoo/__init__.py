@@ -7,7 +7,7 @@ _HOMES = {
     "GradientHistory": "zoo.telemetry.history",
     "probe": "zoo.telemetry.probe",
     "diagnose": "zoo.telemetry.verdict",
-    "build": "zoo.make",
+    "build": "zoo.running.make",
 }
 __all__ = list(_HOMES)
 

@@ -1,4 +1,4 @@
-"""`hydra/launcher=joblib`: the runs of a sweep in worker processes; what it does is in `zoo.workers`."""
+"""`hydra/launcher=joblib`: the runs of a sweep in worker processes; what it does is in `zoo.sweeping.workers`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ class JoblibLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Start the workers: they import TensorFlow while the sweep is being prepared."""
-        from zoo.sweepfolder import SweepFolder
-        from zoo.workers import Workers
+        from zoo.archive.sweep import SweepFolder
+        from zoo.sweeping.workers import Workers
 
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         self.workers = Workers(self.n_jobs, SweepFolder(Path(config.hydra.sweep.dir)).left())

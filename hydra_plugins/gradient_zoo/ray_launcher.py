@@ -32,7 +32,7 @@ class RayLauncher(Launcher):
         Raises:
             UserError: if Ray is not installed or there is no cluster at the address.
         """
-        from zoo.clusters import run_on_ray
+        from zoo.sweeping.ray import run_on_ray
 
         jobs = [
             (number, list(overrides), self.config_loader, self.config, self.task_function)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from zoo.config import CONF
-from zoo.make import build_model
 from zoo.models import alexnet, densenet, lenet, mlp, resnet, vgg
+from zoo.running.make import build_model
 
 FILES = {file.stem: file for file in sorted(Path(CONF, "model").glob("*.yaml")) if file.stem != "saved"}
 DEEP = ("resnet101", "resnet152", "densenet121", "densenet169", "densenet201", "densenet_bc190")

@@ -8,8 +8,8 @@ from test_models import recurrent, transformer
 
 from zoo import GradientNorms, diagnose
 from zoo.models import alexnet, densenet, lenet, mlp, resnet, vgg
-from zoo.telemetry.measures import MEASURES
 from zoo.telemetry.probe import Probes
+from zoo.telemetry.probe_table import MEASURES
 
 CLASSES, STEPS, BATCH = 4, 6, 8
 

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from zoo.config import CONF
-from zoo.make import fitting
+from zoo.running.make import fitting
 from zoo.telemetry.cures import cures_for
 from zoo.telemetry.faults import Fault
 from zoo.telemetry.setting import Setting

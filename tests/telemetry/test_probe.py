@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from zoo import GradientHistory, GradientNorms, diagnose, probe
 from zoo.models import densenet, mlp, resnet
-from zoo.telemetry.measures import MEASURES
 from zoo.telemetry.probe import Prober, Probes
+from zoo.telemetry.probe_table import MEASURES
 from zoo.telemetry.probes_file import load_probes, save_probes
 
 BATCH, CLASSES = 16, 4
@@ -364,7 +364,7 @@ def test_what_an_accelerator_measures_is_what_the_host_measures(monkeypatch):
     model = compiled(keras.Model(inputs, keras.layers.Dense(CLASSES)(h)))
     x, y = batch(5, 6)
     host = probe(model, x, y)
-    monkeypatch.setattr("zoo.telemetry.pass_tensorflow._on_host", lambda: False)
+    monkeypatch.setattr("zoo.telemetry.backends.tensorflow.passes._on_host", lambda: False)
     prober = Prober(model)
     for _ in range(6):  # operation by operation, then traced
         there = prober(x, y)

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import keras
 
+from zoo.telemetry.backends import of_backend
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.recording import Numbers, Recording
@@ -153,7 +154,9 @@ class GradientNorms(Copied, keras.callbacks.Callback):
             return
         recording = self._recording_of(model)
         if self._ring is None or not self._ring.fits(model):
-            self._ring = _ring_of_backend()(model, window=WINDOW, updates=self.updates, recording=recording)
+            self._ring = of_backend("recorder").Recorder(
+                model, window=WINDOW, updates=self.updates, recording=recording
+            )
         self._ring.steps_per_call = max(self._ring.steps_per_call, model.steps_per_execution)
         self._plain = model.train_function
         self._tracked = model.train_function = self._tracking(self._ring)
@@ -210,16 +213,3 @@ class GradientNorms(Copied, keras.callbacks.Callback):
         if self._ring is not None:
             self._ring.read()
             self._ring.recording.describe()
-
-
-def _ring_of_backend() -> type:
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        from zoo.telemetry.ring_tensorflow import TensorFlowRing as Ring
-    elif backend == "jax":
-        from zoo.telemetry.ring_jax import JaxRing as Ring
-    elif backend == "torch":
-        from zoo.telemetry.ring_torch import TorchRing as Ring
-    else:
-        raise RuntimeError(f"GradientNorms cannot see the gradients of the {backend} backend.")
-    return Ring

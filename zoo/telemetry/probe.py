@@ -13,11 +13,12 @@ import keras
 import numpy as np
 
 from zoo.telemetry.answers import Answers, answers_of
+from zoo.telemetry.backends import of_backend
 from zoo.telemetry.batch import Batch, tensors_of_batch
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.dry_step import built
 from zoo.telemetry.layers import optimizers_of
-from zoo.telemetry.measures import MEASURES
+from zoo.telemetry.probe_table import MEASURES
 from zoo.telemetry.recurrent import TimeProfile
 from zoo.telemetry.setting import Setting
 
@@ -230,7 +231,7 @@ class Prober:
             a is not b for a, b in zip(compiled, self._compiled, strict=True)
         ):
             # For the first time, or compiled or frozen anew since: what was traced no longer fits.
-            self._pass, self._compiled = _pass_of_backend()(self.model), compiled
+            self._pass, self._compiled = of_backend("passes").Pass(self.model), compiled
         outline, tensors = self._pass(x, y)
         losses, numbers, raw = outline.finish(tensors)
         loss = float(losses.sum()) if len(losses) else np.nan
@@ -297,19 +298,6 @@ def _missing(outline, measured: np.ndarray) -> str:
         f"no back-propagated gradient of {names}: not called, called within a loop or on no sample, the model's own "
         "weights, or trained by no gradient of this step."
     )
-
-
-def _pass_of_backend() -> type:
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        from zoo.telemetry.pass_tensorflow import Pass
-    elif backend == "jax":
-        from zoo.telemetry.pass_jax import Pass
-    elif backend == "torch":
-        from zoo.telemetry.pass_torch import Pass
-    else:
-        raise RuntimeError(f"the probe cannot differentiate on the {backend} backend.")
-    return Pass
 
 
 class Probes(Copied, keras.callbacks.Callback):

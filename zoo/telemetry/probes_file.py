@@ -7,8 +7,8 @@ import numpy as np
 
 from zoo.telemetry.answers import Answers
 from zoo.telemetry.batch import Batch
-from zoo.telemetry.measures import MEASURES
 from zoo.telemetry.probe import Attention, Lookup, Probe, Residual
+from zoo.telemetry.probe_table import MEASURES
 from zoo.telemetry.recurrent import TimeProfile
 from zoo.telemetry.setting import Setting
 

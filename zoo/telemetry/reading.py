@@ -5,8 +5,8 @@ import dataclasses
 import keras
 import numpy as np
 
-from zoo.telemetry.measures import measure
 from zoo.telemetry.plan import Plan
+from zoo.telemetry.probe_table import measure
 
 
 @dataclasses.dataclass

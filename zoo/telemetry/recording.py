@@ -16,8 +16,8 @@ import numpy as np
 from zoo.telemetry.columns import Columns
 from zoo.telemetry.history import GradientHistory, header_path, rows_path
 from zoo.telemetry.layers import all_layers, owners
-from zoo.telemetry.rows import Rows
 from zoo.telemetry.setting import Setting
+from zoo.telemetry.steps_file import Rows
 
 BLOCK = 4096  # rows that are rewritten at once
 

@@ -24,8 +24,6 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, ndtr
 
-from zoo.errors import UserError
-
 # --- Activations: Keras 3's own definitions, defaults and argument names. Each entry returns (phi, phi'). -------------
 
 
@@ -73,11 +71,13 @@ def activation_functions(activation: str | None, **parameters) -> tuple[Callable
         parameters: Keras' own: `negative_slope` of leaky_relu, `alpha` of elu, `alpha` (the initial one) of prelu.
 
     Raises:
-        UserError: unknown activation.
+        ValueError: unknown activation.
     """
     name = activation or "linear"
     if name not in ACTIVATIONS:
-        raise UserError(f"no mean-field theory for activation {name!r}; choose one of {', '.join(sorted(ACTIVATIONS))}")
+        raise ValueError(
+            f"no mean-field theory for activation {name!r}; choose one of {', '.join(sorted(ACTIVATIONS))}"
+        )
     return ACTIVATIONS[name](**parameters)
 
 
@@ -111,7 +111,7 @@ def _mean_square(f: Callable, q: float) -> float:
 
 def _check(sigma_w2: float, sigma_b2: float) -> None:
     if not (0 <= sigma_w2 < math.inf and 0 <= sigma_b2 < math.inf):
-        raise UserError(f"variances must be finite and not negative; got sigma_w2={sigma_w2}, sigma_b2={sigma_b2}")
+        raise ValueError(f"variances must be finite and not negative; got sigma_w2={sigma_w2}, sigma_b2={sigma_b2}")
 
 
 def variance_map(activation: str | None, q: float, sigma_w2: float, sigma_b2: float = 0.0, **parameters) -> float:
@@ -159,14 +159,14 @@ def mean_field(
             ReLU at (2, 0); gelu and swish, whose small signals die while large ones grow at sigma_w2 between 2 and 4.
 
     Raises:
-        UserError: unknown activation, negative variance, `q0` not positive.
+        ValueError: unknown activation, negative variance, `q0` not positive.
 
     Example:
         mean_field("tanh", 1.0, 0.05)   # MeanField(q_star=0.1936, chi=0.7590, depth_scale=3.63)
     """
     _check(sigma_w2, sigma_b2)
     if not 0 < q0 < math.inf:
-        raise UserError(f"q0, a variance, must be positive and finite; got {q0}")
+        raise ValueError(f"q0, a variance, must be positive and finite; got {q0}")
     phi, slope = activation_functions(activation, **parameters)
     q_star = _fixed_point(lambda q: sigma_w2 * _mean_square(phi, q) + sigma_b2, q0)
     chi = sigma_w2 * _mean_square(slope, q_star)
@@ -210,7 +210,7 @@ def critical_sigma_w2(activation: str | None, sigma_b2: float = 0.0, *, q0: floa
             2022, section 5.3.4); chi jumps past 1 where a signal of variance `q0` no longer dies but grows.
 
     Raises:
-        UserError: as `mean_field`.
+        ValueError: as `mean_field`.
     """
 
     def reached(sigma_w2: float) -> bool:
@@ -236,7 +236,7 @@ def _variance_scaling(fan_in, fan_out, scale=1.0, mode="fan_in", distribution="t
 
 def _normal(mean: float, variance: float) -> float:
     if mean:
-        raise UserError(f"mean-field theory needs weights of mean 0, not {mean}; use an initializer centred on 0")
+        raise ValueError(f"mean-field theory needs weights of mean 0, not {mean}; use an initializer centred on 0")
     return variance
 
 
@@ -268,11 +268,11 @@ def sigma_w2_of(initializer: str, fan_in: int, fan_out: int, **parameters) -> fl
         parameters: the initializer's own, as in its Keras config (`stddev=0.01`); `seed` changes nothing.
 
     Raises:
-        UserError: an initializer whose weights are not random and independent, or not of mean 0.
+        ValueError: an initializer whose weights are not random and independent, or not of mean 0.
     """
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", initializer).lower()
     if name not in INITIALIZERS:
-        raise UserError(
+        raise ValueError(
             f"no mean-field theory for initializer {initializer!r}; choose one of {', '.join(sorted(INITIALIZERS))}"
         )
     parameters.pop("seed", None)
@@ -324,11 +324,11 @@ def predict_mlp(
         input_rms: root mean square of the entries of an input.
 
     Raises:
-        UserError: unknown activation, negative variance, no hidden layer, or not one `sigma_w2` for each.
+        ValueError: unknown activation, negative variance, no hidden layer, or not one `sigma_w2` for each.
     """
     depth = len(widths) - 1
     if depth < 1 or np.shape(sigma_w2) not in ((), (depth,)):
-        raise UserError(
+        raise ValueError(
             f"widths {list(widths)} must be inputs, then hidden layers, with one sigma_w2 in all or for each"
         )
     sigmas = [float(s) for s in np.broadcast_to(sigma_w2, depth)]

@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from zoo.archive.lock import STATE, Lock
 from zoo.errors import UserError
 from zoo.tracking.delivery import deliver
-from zoo.tracking.journal import STATE, Journal, Lock
+from zoo.tracking.journal import Journal
 from zoo.tracking.run import now
 from zoo.tracking.store import connected
 

@@ -1,0 +1,76 @@
+"""The table of a sweep."""
+
+import statistics
+
+import pytest
+
+from zoo.report import text as report
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def run(accuracy: float, validation: float, *overrides: str, verdict: str = "healthy") -> dict:
+    return {
+        "status": "FINISHED",
+        "name": "mlp on digits",
+        "overrides": list(overrides),
+        "verdict": {"name": verdict},
+        "metrics": {"val_accuracy": validation, "test_accuracy": accuracy},
+        "arriving": [1.0, 0.5],
+        "seconds": 2.0,
+    }
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[c.strip() for c in line.split("│")] for line in table.splitlines() if "│" in line]
+
+
+def test_runs_that_differ_in_seed_and_fold_share_a_row():
+    tests, validations = (0.90, 0.94, 0.92, 0.96), (0.91, 0.92, 0.93, 0.98)
+    runs = [
+        run(t, v, "optimizer.learning_rate=0.1", f"seed={i // 2}", f"data.fold={i % 2}")
+        for i, (t, v) in enumerate(zip(tests, validations, strict=True))
+    ]
+    table = report.sweep_table(runs, "x", ["optimizer.learning_rate", "seed", "data.fold"])
+
+    (row,) = cells(table)
+    assert row[:3] == ["0.1", "4", "4 healthy"]
+    for cell, values in zip(row[3:5], (validations, tests), strict=True):
+        assert cell == f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+    assert row[5] == "8.0"
+
+
+def test_groups_come_in_the_order_of_validation_not_of_test():
+    runs = [
+        run(0.99, 0.5, "activation=relu", "seed=0"),
+        run(0.10, 0.9, "activation=tanh", "seed=0", verdict="stalled"),
+        run(0.99, 0.5, "activation=relu", "seed=1", verdict="unstable"),
+        run(0.10, 0.9, "activation=tanh", "seed=1", verdict="stalled"),
+    ]
+    rows = cells(report.sweep_table(runs, "x", ["activation", "seed"]))
+
+    assert [row[0] for row in rows] == ["tanh", "relu"]
+    assert [row[2] for row in rows] == ["2 stalled", "1 healthy, 1 unstable"]
+
+
+@pytest.mark.parametrize("lost", ["FAILED", "KILLED"])
+def test_a_run_that_failed_is_counted_and_not_averaged(lost):
+    runs = [run(0.8, 0.8, "seed=0"), {"status": lost, "name": "b", "overrides": ["seed=1"]}]
+
+    (row,) = cells(report.sweep_table(runs, "x", ["seed"]))
+    assert row == ["2", f"1 healthy, 1 {lost}", "0.800", "0.800", "2.0"]
+
+
+def test_groups_keep_what_agrees_together_in_the_order_of_its_first_run():
+    runs = [run(0.1, 0.1, "a=1", "seed=0"), run(0.2, 0.2, "a=2", "seed=0"), run(0.3, 0.3, "a=1", "seed=1")]
+
+    assert report.grouped(runs, ["a"]) == [[runs[0], runs[2]], [runs[1]]]
+
+
+def test_without_repeats_every_run_has_its_row_best_first():
+    runs = [run(0.5, 0.9, "a=1"), run(0.7, 0.1, "a=2")]
+
+    assert [row[0] for row in cells(report.sweep_table(runs, "x", ["a"]))] == ["2", "1"]

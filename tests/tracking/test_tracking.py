@@ -1,0 +1,109 @@
+"""A tracking server that refuses, hangs or dies: the training goes on, and the server gets what it missed, once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+from processes import Server, begun, wait_for
+
+LONG = ("epochs=40", "model.width=8", "pictures=false", "verbose=0")
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+def resend(train, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "zoo.tracking", "resend", *words],
+        cwd=ROOT,
+        env={**os.environ, "GRADIENT_ZOO_HOME": str(train.home)},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_in_mid_run_gets_what_it_missed_once(train, server):
+    process = begun(train, *LONG, f"tracking.uri={server.address}")
+    wait_for(lambda: list(train.home.glob("mlruns/runs/*/history.csv")) or process.poll())
+    time.sleep(1)
+    server.stop()
+    output, _ = process.communicate()
+
+    assert process.returncode == 0
+    assert output.count("python -m zoo.tracking resend") == 1 and output.count("\n") == 1
+    (folder,) = train.folders()
+    assert (folder / "summary.json").is_file() and (folder / "gradients.npz").is_file()
+    refused = resend(train)  # still down
+    assert refused.returncode == 1 and refused.stderr.startswith(f"error: the tracking store {server.address}")
+
+    server.start()
+    done = resend(train)
+
+    assert done.stdout.startswith("1 run"), done.stderr
+    (run,) = server.runs()
+    server.assert_complete(run, epochs=40)
+    assert resend(train).stdout.startswith("0 runs")
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_holds_no_training_up(train, server):
+    process = begun(train, *LONG, f"tracking.uri={server.address}", MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+    wait_for(lambda: list(train.home.glob("mlruns/runs/*/history.csv")) or process.poll())
+    server.signal(signal.SIGSTOP)
+    output, _ = process.communicate(timeout=120)
+    server.signal(signal.SIGCONT)
+
+    assert process.returncode == 0 and output.count("\n") == 1
+    assert resend(train).returncode == 0
+    (run,) = server.runs()
+    server.assert_complete(run, epochs=40)
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_was_killed_does_not_stay_running(train):
+    process = begun(train, "epochs=400", "verbose=0")
+    (csv,) = wait_for(lambda: list(train.home.glob("mlruns/runs/*/history.csv")))
+    wait_for(lambda: csv.read_text().count("\n") > 3)
+    process.kill()
+    process.wait()
+    assert train.recorded()[0].info.status == "RUNNING"
+
+    done = resend(train)
+
+    assert done.stdout.startswith("1 run")
+    (run,) = train.recorded()
+    assert run.info.status == "KILLED"
+    from zoo import GradientHistory
+
+    (folder,) = train.folders()
+    history = GradientHistory.load(folder / "gradients.npz")
+    assert len(history) >= 3 * 41 and len(history.epoch_ends) >= 3
+    assert "gradients.npz" in {a.path for a in train.client.list_artifacts(run.info.run_id)}
+
+
+@pytest.mark.slow
+def test_sixteen_jobs_at_once_on_a_fresh_store(train):
+    seeds = ",".join(map(str, range(16)))
+    train("-m", f"seed={seeds}", "hydra.launcher.n_jobs=16", "epochs=2", "model.width=8", "pictures=false")
+    runs = train.recorded()
+    assert sorted(int(r.data.params["seed"]) for r in runs) == list(range(16))
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        for name in ("loss", "val_loss", "gradient_norm", "gradient_norm/1_dense_1"):
+            assert [p.step for p in train.client.get_metric_history(run.info.run_id, name)] == [1, 2]
+
+
+def test_a_folder_that_is_not_there_is_told_in_one_line(train):
+    done = resend(train, "nowhere")
+    assert done.returncode == 1
+    assert done.stderr == "error: nowhere: there is no such folder of a run or sweep.\n"

@@ -1,0 +1,1 @@
+"""What runs and sweeps leave on disk: read and written here alone."""

@@ -1,0 +1,91 @@
+"""What recorded runs differ in, told from what each of them was: a command line is silent about what it left alone."""
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+
+from zoo.archive.summary import REPEATS, overridden
+from zoo.archive.sweep import WITHOUT_EFFECT
+
+LABELS = ("experiment", "remedy")  # names for choices and values that a run has beside them
+LEFT_OUT = {*WITHOUT_EFFECT, *LABELS, "preflight", "parameters"}
+WORDS = {"None": "null", "True": "true", "False": "false"}  # Python's, and those of the command line
+
+Settings = Mapping[str, str]
+
+
+def settings_of(summary: dict, params: Mapping[str, str]) -> Settings:
+    """Return what a run was made of: the choice of each group, the value of each key, as the command line has them.
+
+    Args:
+        summary: of the run; one that was recorded without its choices has those that its command line made.
+        params: of the run in the store: its whole config, flat.
+    """
+    choices = {g: choice or "" for g, choice in summary.get("choices", {}).items() if g not in WITHOUT_EFFECT}
+    values = {key: WORDS.get(value, value) for key, value in params.items() if key.partition(".")[0] not in LEFT_OUT}
+    values = {key: value for key, value in values.items() if value != "{}"}  # a choice without keys, such as none
+    callbacks = sorted({key.split(".")[1] for key in values if key.startswith("callbacks.")})
+    given = {key.lstrip("+"): value for key, value in overridden(summary).items()}
+    given = {key: value for key, value in given.items() if key.partition(".")[0] not in WITHOUT_EFFECT}
+    return {**given, **values, **choices, "callbacks": f"[{','.join(callbacks)}]"}
+
+
+def differing_keys(runs: Sequence[Settings], chosen: Iterable[str]) -> list[str]:
+    """Return the keys of the seeds and folds that differ, and such that of runs that agree in the others, all agrees.
+
+    Args:
+        runs: their settings.
+        chosen: keys that a command line set, which come first. Another key is among the result only where those leave
+            runs together that it parts: of two optimizers, say, their names are enough.
+    """
+    keys = [key for key in dict.fromkeys(chosen) if _parted([runs], key)]
+    keys += [key for key in REPEATS if key not in keys and _parted([[r for r in runs if key in r]], key)]
+    groups = _grouped(runs, keys)
+    # Of a group's choice and the values that follow from it, the choice tells more, if it is known of every run.
+    counts = collections.Counter(key for r in runs for key in r)
+    others = {key for key, count in counts.items() if "." in key or count == len(runs)} - {*LABELS, *REPEATS}
+    for key in sorted(others, key=lambda key: ("." in key, key)):
+        if _parted(groups, key):
+            keys.append(key)
+            groups = _grouped(runs, keys)
+    return keys
+
+
+def _parted(groups: Iterable[Sequence[Settings]], key: str) -> bool:
+    """Whether there is a group whose runs do not agree in `key`."""
+    return any(len({r.get(key, "") for r in group}) > 1 for group in groups)
+
+
+def _grouped(runs: Sequence[Settings], keys: Sequence[str]) -> list[list[Settings]]:
+    """Return the runs in groups that agree in `keys`, but for seeds and folds."""
+    groups: dict[tuple[str, ...], list[Settings]] = {}
+    for r in runs:
+        groups.setdefault(tuple(r.get(key, "") for key in keys if key not in REPEATS), []).append(r)
+    return list(groups.values())
+
+
+def told_apart(summaries: Sequence[dict], params: Sequence[Mapping[str, str]]) -> tuple[list[dict], list[str]]:
+    """Return the runs as a comparison takes them, and the keys that they differ in.
+
+    A run's `"overrides"` become its values of those keys, whether its own command line gave them or not.
+
+    Args:
+        summaries: of the runs.
+        params: of each in the store.
+    """
+    runs = [settings_of(*pair) for pair in zip(summaries, params, strict=True)]
+    chosen = [key.lstrip("+") for summary in summaries for key in overridden(summary)]
+    keys = differing_keys(runs, [key for key in chosen if key.partition(".")[0] not in WITHOUT_EFFECT])
+    return [
+        {**summary, "overrides": [f"{key}={run.get(key, '')}" for key in keys]}
+        for summary, run in zip(summaries, runs, strict=True)
+    ], keys
+
+
+def varying(jobs: list[list[str]]) -> list[str]:
+    """Return the keys whose value is not the same in all jobs of one sweep, each of which sets the same keys."""
+    values: dict[str, set] = {}
+    for overrides in jobs:
+        for override in overrides:
+            key, _, value = override.partition("=")
+            values.setdefault(key, set()).add(value)
+    return [key for key, found in values.items() if len(found) > 1]

@@ -1,0 +1,1 @@
+"""Everything that a person reads of runs and sweeps: text, pages, pictures."""

@@ -1,0 +1,312 @@
+"""The page of a comparison: one file without network, whose table reads well even where scripts do not run."""
+
+import base64
+import collections
+import dataclasses
+import hashlib
+import html
+import json
+import math
+import os
+import re
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from zoo.report.entries import (
+    ERRORS,
+    Row,
+    grid_of,
+    heat_colours,
+    label,
+    mean_and_deviation,
+    metric_of,
+    settings,
+    verdict_of_most,
+    with_deviation,
+)
+from zoo.report.pictures.scales import decades
+from zoo.report.pictures.style import RED, VERDICTS
+
+SPARK = (120, 30)  # pixels
+SPARK_RANGE = (-12.0, 6.0)  # decades; beyond them one run would flatten all others
+
+
+def page_text(rows: list[Row], keys: list[str], title: str, folder: Path, link: str | None) -> str:
+    """Return the page.
+
+    Args:
+        rows: best first.
+        keys: that differ.
+        title: of the page.
+        folder: that it will lie in.
+        link: address of a run in MLflow, but for its id; `None` for no links.
+    """
+    here = Path(__file__).parent
+    script = (here / "page.js").read_text(encoding="utf-8")
+    finished = sum(row.metric is not None for row in rows)
+    counts = collections.Counter(row.verdict for row in rows)
+    told = [f"{len(rows)} runs", *(f"{n} {name}" for name, n in counts.most_common() if name != "-")]
+    if rows and finished < len(rows):
+        told.insert(1, f"{finished} finished")
+    parts = {
+        "title": _text(title),
+        "subtitle": _text(" · ".join(told)),
+        "heat_map": _heat_map(rows, keys),
+        "chips": "\n    ".join(_chip(name, n) for name, n in counts.most_common()),
+        "table": _table(rows, keys, folder, link),
+        "data": _embedded(rows, keys),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+    # In one pass, so that a run that is called {{data}} stays what it is.
+    template = (here / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def _dot(verdict: str) -> str:
+    colour = VERDICTS.get(verdict, RED if verdict in ("FAILED", "KILLED") else "#9A9A9A")
+    return f'<i class="dot" style="background:{colour}"></i>'
+
+
+def _chip(name: str, count: int) -> str:
+    return (
+        f'<button type="button" class="chip" data-verdict="{_text(name)}" aria-pressed="true">'
+        f"{_dot(name)}{_text(name)} {count}</button>"
+    )
+
+
+def _embedded(rows: list[Row], keys: list[str]) -> str:
+    """Return the JSON that the page's script draws from: log10 of the profiles, null if not finite, "0" if zero."""
+    layers: dict[tuple[str, ...], int] = {}
+    runs = []
+    for row in rows:
+        metric = f"{row.metric[0].removeprefix('test_')} {row.value:.4g}" if row.metric else ""
+        runs.append(
+            {
+                "folder": row.summary["folder"],
+                "label": label(row, keys, named=True),
+                "verdict": row.verdict,
+                "metric": metric,
+                "layers": layers.setdefault(tuple(row.layers), len(layers)),
+                "profiles": {name: [_levels(p) for p in profile] for name, profile in row.profiles.items()},
+            }
+        )
+    text = json.dumps({"layers": [list(names) for names in layers], "runs": runs}, separators=(",", ":"))
+    return text.replace("<", "\\u003c")  # or else a name could end the script element
+
+
+def _levels(profile: np.ndarray) -> list[float | str | None]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log10(profile)
+    return [
+        None if not math.isfinite(v) else "0" if v == 0 else round(float(x), 3)
+        for v, x in zip(profile, logs, strict=True)
+    ]
+
+
+@dataclasses.dataclass
+class Column:
+    """A column of the table: its head, how a first press sorts it ("" is never), and the cell of a run."""
+
+    head: str
+    cell: Callable[[Row], str]
+    first: str = ""
+    kind: str = ""
+
+
+def _table(rows: list[Row], keys: list[str], folder: Path, link: str | None) -> str:
+    chosen = _first_chosen(rows)
+    number = {id(row): i for i, row in enumerate(rows)}
+    by_metric = _metric_column(rows)
+    columns = [
+        Column("", lambda row: _box(row, number[id(row)] in chosen)),
+        *_key_columns(keys),
+        Column("verdict", _verdict_cell, "ascending"),
+        by_metric,
+        *_repeats_column(rows, by_metric.first),
+        *_arriving_column(rows),
+        _profile_column(rows, folder),
+        Column("seconds", lambda row: _number(row.summary.get("seconds"), "{:.1f}"), "ascending", "number"),
+        Column("parameters", lambda row: _number(row.summary.get("parameters"), "{:,}"), "ascending", "number"),
+    ]
+    if link:
+        columns.append(Column("", lambda row: _link(row, link)))
+    lines = ['<table id="runs">', "<thead><tr>"]
+    for column in columns:
+        order = f' aria-sort="{column.first}"' if column is by_metric else ""
+        head = _text(column.head)
+        head = f'<button type="button">{head}</button>' if column.first else head
+        lines.append(f'<th scope="col" class="{column.kind}" data-first="{column.first}"{order}>{head}</th>')
+    lines.append("</tr></thead>\n<tbody>")
+    for i, row in enumerate(rows):
+        name, verdict = _text(row.summary["name"]), _text(row.verdict)
+        cells = "".join(column.cell(row) for column in columns)
+        lines.append(f'<tr data-run="{i}" data-name="{name}" data-verdict="{verdict}">{cells}</tr>')
+    return "\n".join([*lines, "</tbody></table>"])
+
+
+def _box(row: Row, checked: bool) -> str:
+    state = ("checked" if checked else "") if row.profiles else "disabled"
+    told = f"draw the profile of {_text(row.summary['name'])}"
+    return f'<td><input type="checkbox" aria-label="{told}" {state}></td>'
+
+
+def _key_columns(keys: list[str]) -> list[Column]:
+    def cell(row: Row, text: str) -> str:
+        return f'<td class="key" title="{_text(row.summary["name"])}">{_text(text)}</td>'
+
+    if not keys:
+        return [Column("run", lambda row: cell(row, row.summary["name"]), "ascending")]
+    return [Column(key, lambda row, i=i: cell(row, row.values[i]), "ascending") for i, key in enumerate(keys)]
+
+
+def _verdict_cell(row: Row) -> str:
+    verdict, failed = _text(row.verdict), "" if row.metric else " failed"
+    told = f'data-v="{verdict}" title="{_text(row.sentence)}"'
+    sure = f" <small>{row.confidence:.2f}</small>" if row.confidence else ""
+    return f'<td class="verdict{failed}" {told}>{_dot(row.verdict)}{verdict}{sure}</td>'
+
+
+def _metric_column(rows: list[Row]) -> Column:
+    metric = metric_of(rows)
+
+    def cell(row: Row) -> str:
+        other = f" ({row.metric[0]})" if row.metric and row.metric[0] != metric else ""
+        return _number(row.metric and row.value, "{:.4g}" + _text(other))
+
+    return Column(metric.removeprefix("test_"), cell, "ascending" if metric in ERRORS else "descending", "number")
+
+
+def _repeats_column(rows: list[Row], first: str) -> list[Column]:
+    cells = {}
+    for group in settings(row for row in rows if row.metric):
+        if len(group) > 1:
+            mean, deviation = mean_and_deviation(group)
+            cell = _number(mean, f"{with_deviation(mean, deviation)} <small>of {len(group)}</small>")
+            cells |= {id(row): cell for row in group}
+    nothing = _number(None, "")
+    return [Column("mean ± deviation", lambda row: cells.get(id(row), nothing), first, "number")] if cells else []
+
+
+def _arriving_column(rows: list[Row]) -> list[Column]:
+    """The share of the output's delta that reaches the first layer, at step 0 and at the end."""
+
+    def cell(row: Row) -> str:
+        first, last = row.summary.get("arriving") or (None, None)
+        return _number(last, f"{first:.0e} → {last:.0e}" if last is not None else "")
+
+    told = any(row.summary.get("arriving") for row in rows)
+    return [Column("reaches first layer", cell, "ascending", "number")] if told else []
+
+
+def _profile_column(rows: list[Row], folder: Path) -> Column:
+    limits = _spark_range(rows)
+    return Column("profile", lambda row: f"<td>{_spark(row, limits, folder)}</td>")
+
+
+def _link(row: Row, link: str) -> str:
+    run_id = row.summary.get("run_id")
+    if not run_id:
+        return "<td></td>"
+    to = _text(link + urllib.parse.quote(str(run_id)))
+    return f'<td><a href="{to}" target="_blank" rel="noopener">MLflow</a></td>'
+
+
+def _number(value: float | None, shown: str) -> str:
+    """Return a cell that sorts by `value`, and shows it as the format `shown` says."""
+    if value is None:
+        return '<td class="number" data-v=""></td>'
+    sortable = "" if math.isnan(value) else repr(float(value)).replace("inf", "Infinity")
+    return f'<td class="number" data-v="{sortable}">{shown.format(value)}</td>'
+
+
+def _first_chosen(rows: list[Row]) -> set[int]:
+    """Indices of the runs whose profiles are drawn when the page opens: all of few, the best and worst of many."""
+    able = [i for i, row in enumerate(rows) if row.profiles]
+    return set(able if len(able) <= 6 else able[:3] + able[-3:])
+
+
+def _spark_range(rows: list[Row]) -> tuple[float, float]:
+    values = [row.profiles["gradient_norm"].ravel() for row in rows if row.profiles]
+    values = np.concatenate(values) if values else np.zeros(0)
+    low, high = decades(np.log10(values[np.isfinite(values) & (values > 0)]))
+    low, high = max(low, SPARK_RANGE[0]), min(high, SPARK_RANGE[1])
+    return (low, high) if low < high else SPARK_RANGE
+
+
+def _spark(row: Row, limits: tuple[float, float], folder: Path) -> str:
+    """Draw the weight gradient against depth, the same scale for all runs; not finite is a bar on top, zero below."""
+    if not row.profiles:
+        return "–"
+    width, height = SPARK
+    low, high = limits
+    profiles = row.profiles["gradient_norm"]
+    columns = np.unique(np.linspace(0, profiles.shape[1] - 1, 60).round().astype(int))
+    x = 2 + (width - 4) * (columns / max(profiles.shape[1] - 1, 1) if len(columns) > 1 else np.array([0.5]))
+    paths = []
+    for kind, profile in zip(("first", "end"), profiles[:, columns], strict=True):
+        usable = np.isfinite(profile) & (profile > 0)
+        logs = np.log10(profile, where=usable, out=np.zeros(len(profile)))
+        y = height - 3 - (height - 6) * (np.clip(logs, low, high) - low) / (high - low)
+        path, pen = "", "M"
+        for px, py, good in zip(x, y, usable, strict=True):
+            path += f"{pen}{px:.1f} {py:.1f}" if good else ""
+            pen = "L" if good else "M"
+        if len(columns) == 1 and path:
+            path += "h.1"
+        paths.append(f'<path class="{kind}" d="{path}"/>' if path else "")
+        for where, level in ((~np.isfinite(profile), 2), (profile == 0, height - 1)):
+            if kind == "end" and where.any():
+                paths.append(f'<path class="lost" d="{"".join(f"M{px - 1:.1f} {level}h2" for px in x[where])}"/>')
+    told = f"weight gradient norm against depth, 1e{low:.0f} to 1e{high:.0f}: dashed at step 0, solid at the end"
+    drawing = (
+        f'<svg class="spark" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
+        f"<title>{told}</title>{''.join(paths)}</svg>"
+    )
+    picture = Path(row.summary["folder"]) / "profile.png"
+    if not picture.is_file():
+        return drawing
+    to = urllib.parse.quote(Path(os.path.relpath(picture, folder)).as_posix())
+    return f'<a href="{_text(to)}" target="_blank" rel="noopener">{drawing}</a>'
+
+
+def _heat_map(rows: list[Row], keys: list[str]) -> str:
+    grid = grid_of(rows, keys)
+    if grid is None:
+        return ""
+    metric = metric_of(rows)
+    means = grid.means()
+    colours = heat_colours(means, metric)
+    index = {id(row): i for i, row in enumerate(rows)}
+    lines = [
+        f'<section id="map"><h2>{_text(metric.removeprefix("test_"))} and verdict</h2>'
+        "<p>Press a cell to draw its profiles.</p>",
+        '<div class="wide"><table><thead><tr><td></td>',
+        f'<th class="axis" colspan="{len(grid.across)}">{_text(grid.keys[1])}</th></tr>',
+        f'<tr><th class="axis">{_text(grid.keys[0])}</th>' + "".join(f"<th>{_text(v)}</th>" for v in grid.across),
+        "</tr></thead><tbody>",
+    ]
+    for i, a in enumerate(grid.down):
+        lines.append(f"<tr><th>{_text(a)}</th>")
+        for j, b in enumerate(grid.across):
+            cell = grid.cells.get((a, b))
+            if not cell:
+                lines.append('<td><span class="none">–</span></td>')
+                continue
+            ground, ink = colours[i][j]
+            told = "\n".join(f"{row.verdict}: {row.sentence}" for row in cell)
+            value = f"{means[i, j]:.4g}" if np.isfinite(means[i, j]) else "–"
+            lines.append(
+                f'<td><button type="button" data-runs="{" ".join(str(index[id(row)]) for row in cell)}" '
+                f'style="background:{ground};color:{ink}" title="{_text(told)}">'
+                f"{value}<small>{_text(verdict_of_most(cell))}</small></button></td>"
+            )
+        lines.append("</tr>")
+    return "\n".join([*lines, "</tbody></table></div></section>"])

@@ -1,0 +1,55 @@
+"""Pictures of one run, drawn from its folder alone: which layers starve, since when, what training did.
+
+matplotlib is imported when the first picture is drawn. Figures are made without pyplot: nothing asks for a screen, and
+nothing stays in memory.
+"""
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+from zoo.archive.run import read_run
+from zoo.report.pictures.activations import activations_figure
+from zoo.report.pictures.gradients import gradients_figure
+from zoo.report.pictures.profile import profile_figure
+from zoo.report.pictures.style import save
+from zoo.report.pictures.training import training_figure
+
+FIGURES = {
+    "gradients": gradients_figure,
+    "profile": profile_figure,
+    "training": training_figure,
+    "activations": activations_figure,
+}
+
+
+def draw_run(folder: str | Path) -> list[Path]:
+    """Draw what the files of a run folder allow; return the pictures' paths.
+
+    gradients.png: the gradient norm of every layer at every step.
+    profile.png: weight gradients, back-propagated gradients and activations against depth, at step 0 and at the end.
+    training.png: loss, metric, learning rate and global gradient norm against time.
+    activations.png: the share of dead units and of saturated values, in every layer at every epoch.
+    """
+    run = read_run(folder)
+    drawn = []
+    with _no_collection():
+        for name, draw in FIGURES.items():
+            figure = draw(run)
+            if figure is not None:
+                drawn.append(Path(folder) / f"{name}.png")
+                save(figure, drawn[-1])
+    return drawn
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let garbage lie: matplotlib makes so many objects that Python, in search of some, walks all that Keras holds."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

@@ -1,0 +1,257 @@
+"""The Hydra callback: checks configs first, prepares the store once, tells how far a sweep is, compares at the end.
+
+A sweep's runs may be made in other processes or on other machines; what this callback knows of them it reads from their
+run folders. The same command again finds its folder again: runs that are FINISHED stay, those cut off go on.
+"""
+
+import atexit
+import contextlib
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from zoo.archive.differences import varying
+from zoo.archive.lock import STATE, Lock
+from zoo.archive.summary import chosen_metric, sort_value
+from zoo.archive.sweep import SweepFolder, code_of, find, identity_of
+from zoo.config import check, home
+from zoo.errors import UserError, disk_full, tell
+from zoo.report import text as report
+from zoo.sweeping.progress import Progress
+
+GRID = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+
+
+class Sweep(Callback):
+    """Lays a frame around the jobs of one `-m` command."""
+
+    def __init__(self):
+        self.record = None
+
+    def __reduce__(self):
+        return Sweep, ()  # a launcher may send it to the processes of the jobs, where it has nothing to do
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a config with a mistake before a run folder is made."""
+        with _leaving():
+            check(config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
+        with _leaving():
+            check(config)
+            grid = config.hydra.sweeper._target_ == GRID
+            self.jobs = expand(config) if grid else []
+            composed = [_compose(config, overrides) for overrides in self.jobs]
+            for job in composed:
+                check(job)
+            # Hydra would compose each of them once more to see whether it can.
+            BasicSweeper.validate_batch_is_legal = lambda sweeper, batch: None
+            self.total = len(self.jobs) if grid else config.hydra.sweeper.n_trials
+            self.varying = varying(self.jobs) if grid else _searched(config)
+            self.overrides = list(config.hydra.overrides.task)
+            identity, code = (identity_of(composed), code_of(composed)) if grid else (None, None)
+            self._settle(config, identity, code)
+            self._open(config, identity, code)
+        done = self._clear()
+        if config.verbose:
+            before = f", {done} of them finished before" if done else ""
+            print(f"sweep {self.name}: {self.total} runs{before}", flush=True)
+        self.progress = Progress(self.folder, self.total, self.varying, done, shown=bool(config.verbose))
+        self.progress.start()
+        atexit.register(self._interrupted)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended in order
+
+    def _settle(self, config: DictConfig, identity: str | None, code: str | None) -> None:
+        """Find the folder: a new one, or the one that the same sweep left."""
+        self.folder = Path(config.hydra.sweep.dir)
+        chosen = any("hydra.sweep.dir" in word for word in config.hydra.overrides.hydra)
+        resume = config.resume
+        any_code = isinstance(resume, DictConfig) and resume.any_code
+        known = None
+        if resume and identity and not chosen:
+            known = find(self.folder.parent, identity, None if any_code else code)
+        if known is not None:
+            self.folder = known
+            with open_dict(config):
+                config.hydra.sweep.dir = str(known)
+            # Each job's config is composed anew, from these.
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{known}'")
+        elif chosen and (content := SweepFolder(self.folder).read()):
+            same = content.get("identity") == identity and (any_code or content.get("code") == code)
+            if not (resume and same and identity):
+                raise UserError(
+                    f"hydra.sweep.dir={self.folder}: another sweep lies there (or one of other code: resume.any_code="
+                    "true takes it); give another folder, or delete it."
+                )
+        self.name = self.folder.name
+        self.lock = Lock(self.folder)
+        if not self.lock.acquire():
+            raise UserError(
+                f"this very sweep is running already, in {self.folder}; wait for it, or start another one with "
+                "resume=false."
+            )
+
+    def _open(self, config: DictConfig, identity: str | None, code: str | None) -> None:
+        content = {"overrides": self.overrides, "varying": self.varying, "total": self.total}
+        content |= {"identity": identity, "code": code}
+        if config.tracking.enabled:
+            from zoo.tracking import Run, resend
+            from zoo.tracking.store import connected, resolved_uri
+
+            experiment, uri = config.tracking.experiment, resolved_uri(home(), config.tracking.uri)
+            connected(home(), experiment, uri)
+            with contextlib.suppress(Exception):  # another store, which is not there today, may wait
+                resend(home())
+            tags = {"kind": "sweep", "sweep": self.name, "folder": self.folder, "overrides": " ".join(self.overrides)}
+            self.record = Run.resume(self.folder, home()) or Run.begin(
+                self.folder,
+                home(),
+                experiment=experiment,
+                uri=uri,
+                name=" ".join(self.overrides) or self.name,
+                tags=tags,
+            )
+            content |= {"run_id": self.record.run_id, "experiment_id": connected(home(), experiment, uri).experiment_id}
+        SweepFolder(self.folder).write(**content)
+
+    def _clear(self) -> int:
+        """Forget what runs said that shall be tried again; return how many need not be."""
+        done = 0
+        for summary in SweepFolder(self.folder).summaries():
+            if summary["status"] == "FINISHED":
+                done += 1
+            else:
+                (Path(summary["folder"]) / "summary.json").unlink(missing_ok=True)
+        return done
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the comparison, close the sweep's run, and exit with 1 if a job failed."""
+        atexit.unregister(self._interrupted)
+        self.progress.stop()
+        runs = SweepFolder(self.folder).summaries()
+        failed = [r for r in runs if r["status"] != "FINISHED"]
+        missing = 0 if config.preflight else self.total - len(runs)
+        written = []
+        with _as_far_as_the_disk_goes():
+            written = self._compare(config, runs) if config.pictures else []
+        with _as_far_as_the_disk_goes():
+            if self.record is not None:
+                self._close(runs, written, failed=len(failed) + missing)
+        self.lock.release()
+        if (config.verbose or failed) and runs:
+            print(report.sweep_table(runs, f"sweep {self.name}", self.varying))
+        for r in failed:
+            print(f"{r['status']} {r['name']}: {r.get('reason', 'no reason was recorded')}", file=sys.stderr)
+        if missing:
+            print(f"{missing} of {self.total} runs left no record", file=sys.stderr)
+        if config.verbose and written:
+            print(f"compare   {written[0]}")
+        if unsent := [r for r in runs if (Path(r["folder"]) / STATE / "journal.jsonl").is_file()]:
+            print(
+                f"{len(unsent)} runs are not in the tracking store as they are here; send them with "
+                "`python -m zoo.tracking resend`",
+                file=sys.stderr,
+            )
+        if (failed or missing) and shutil.disk_usage(self.folder).free < 2**20:
+            print(
+                f"there is no space left on the disk of {self.folder}: free some, then the same command goes on",
+                file=sys.stderr,
+            )
+        if failed or missing:
+            raise SystemExit(1)
+
+    def _interrupted(self) -> None:
+        """Say how things stand if the command ends before the sweep does."""
+        self.progress.stop()
+        done = sum(r["status"] == "FINISHED" for r in SweepFolder(self.folder).summaries())
+        with _as_far_as_the_disk_goes():
+            if self.record is not None:
+                self._end_what_was_killed()
+                self.record.end("KILLED")
+        self.lock.release()
+        print(f"{done} of {self.total} runs are finished; the same command goes on from here", file=sys.stderr)
+
+    def _end_what_was_killed(self) -> None:
+        """Mark the runs whose process could not do it itself: it was just opening its run, or had no time left."""
+        from zoo.tracking import resend
+
+        with contextlib.suppress(Exception):  # a store that is not there gets it by the next resend
+            resend(home(), [self.folder])
+
+    def _compare(self, config: DictConfig, runs: list[dict]) -> list[Path]:
+        from zoo.report.comparison import write_comparison
+
+        if not any(r["status"] == "FINISHED" for r in runs):
+            return []
+        experiment = SweepFolder(self.folder).read().get("experiment_id")
+        return write_comparison(runs, self.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)
+
+    def _close(self, runs: list[dict], written: list[Path], failed: int) -> None:
+        """Let the sweep's own run say what came out, and end it."""
+        finished = sorted((r for r in runs if r["status"] == "FINISHED"), key=sort_value)
+        self.record.log_metrics({"runs": len(runs), "failed": failed})
+        if finished:
+            name, value = chosen_metric(finished[0])
+            verdicts = [r["verdict"]["name"] for r in finished if r["verdict"]]
+            counts = ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts)))
+            self.record.log_metrics({f"best_{name}": value})
+            best = finished[0]["name"]
+            note = f"{len(runs)} runs: {counts}. Best: {best}, {name} {value:.4g}."
+            self.record.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
+        self.record.log_files([path.name for path in written])
+        self.record.end("FAILED" if failed else "FINISHED")
+
+
+@contextlib.contextmanager
+def _leaving() -> Iterator[None]:
+    """End the command on an exception, of which Hydra would make a warning and go on."""
+    try:
+        yield
+    except Exception as error:
+        tell(error)
+        raise SystemExit(1) from None
+
+
+@contextlib.contextmanager
+def _as_far_as_the_disk_goes() -> Iterator[None]:
+    """Let what cannot be written for want of space be missing."""
+    try:
+        yield
+    except Exception as error:
+        if not disk_full(error):
+            raise
+
+
+def expand(config: DictConfig) -> list[list[str]]:
+    """Return the overrides of each job that Hydra's basic sweeper makes of a `-m` command."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    params = [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
+    overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
+    return BasicSweeper.split_arguments(overrides, None)[0]
+
+
+def _searched(config: DictConfig) -> list[str]:
+    """Return the keys whose values a search chooses."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    given = parser.parse_overrides(list(config.hydra.overrides.task))
+    return [
+        *(OmegaConf.select(config, "hydra.sweeper.params") or {}),
+        *(o.key_or_group for o in given if o.is_sweep_override()),
+    ]
+
+
+def _compose(config: DictConfig, overrides: list[str]) -> DictConfig:
+    job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+    with open_dict(job):
+        del job["hydra"]
+    return job

@@ -1,0 +1,261 @@
+"""Worker processes that import TensorFlow once and do one job of a sweep after the other.
+
+Each slot has a process of its own, so that one that dies takes nobody with it: its job goes on in a new one, from the
+last epoch that was finished.
+"""
+
+import contextlib
+import math
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+
+from zoo.archive.summary import read_summary
+from zoo.errors import tell
+from zoo.startup import told_to_end
+
+TRIES = 3  # of a job whose process dies without having finished an epoch
+GROWTH = 300 * 2**20  # bytes by which a worker may outgrow its first job before a new one takes its place
+GRACE = 20.0  # seconds for runs to be recorded as KILLED when the sweep is interrupted
+WATCH = 1.0  # seconds between two looks at whether the sweep is still there
+
+
+class Workers:
+    """Slots for jobs, each with a process.
+
+    Args:
+        n_jobs: slots; -1 for as many as there are cores.
+        left: jobs that there will be, if known: more slots are of no use.
+    """
+
+    def __init__(self, n_jobs: int, left: int | None = None):
+        from loky import cpu_count
+
+        cores = cpu_count()
+        self.slots = n_jobs if n_jobs > 0 else cores
+        threads = str(max(1, cores // self.slots))
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+        self.environment = {name: os.environ.get(name, threads) for name in (*names, "TF_NUM_INTEROP_THREADS")}
+        self.environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # several processes may share one
+        self.free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        if left is not None:
+            self.slots = max(1, min(self.slots, left))
+        self.workers = [_Worker(self.environment, warm=left != 0) for _ in range(self.slots)]
+        for worker in self.workers:
+            self.free.put(worker)
+        self.stopping = threading.Event()
+
+    def run(self, jobs: list[tuple], sweep: Path) -> list[JobReturn]:
+        """Do the jobs, each the arguments of `execute`; return what each returned, in order."""
+        with ThreadPoolExecutor(self.slots) as threads:
+            futures = [threads.submit(self._do, job, sweep / str(job[0])) for job in jobs]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                return [future.result() for future in futures]
+            except BaseException:
+                self.stop()
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def stop(self) -> None:
+        """End what runs, in order if it can be done within the grace."""
+        self.stopping.set()
+        for worker in self.workers:
+            worker.interrupt()
+        end = time.monotonic() + GRACE
+        while time.monotonic() < end and any(worker.busy for worker in self.workers):
+            time.sleep(0.05)
+        for worker in self.workers:
+            worker.close(kill=True)
+
+    def _do(self, job: tuple, folder: Path) -> JobReturn:
+        if read_summary(folder)["status"] == "FINISHED":
+            return returned(math.nan)  # only a search, which never comes upon a finished run, asks for its value
+        worker = self.free.get()
+        try:
+            return self._try(worker, job, folder)
+        finally:
+            self.free.put(worker)
+
+    def _try(self, worker: "_Worker", job: tuple, folder: Path) -> JobReturn:
+        from loky.process_executor import BrokenProcessPool
+
+        deaths, epoch = 0, _stamp(folder)
+        while not self.stopping.is_set():
+            try:
+                result = worker.do(job)
+                if result.status == JobStatus.FAILED:  # so that not even its record could be written
+                    tell(result._return_value)
+                    return returned(math.nan)
+                return result
+            except BrokenProcessPool:
+                if self.stopping.is_set():
+                    break
+                if _stamp(folder) != epoch:
+                    deaths, epoch = 0, _stamp(folder)
+                deaths += 1
+                if deaths == TRIES:
+                    from zoo.running.record import abandon
+
+                    abandon(folder, list(job[1]), f"its process was killed {TRIES} times: is there memory enough?")
+                    return returned(math.nan)
+            except BaseException:  # recorded by the job itself, if it could be
+                return returned(math.nan)
+        return returned(math.nan)
+
+
+class _Worker:
+    """One process at a time."""
+
+    def __init__(self, environment: dict[str, str], warm: bool):
+        self.environment = environment
+        self.executor: Executor | None = None
+        self.busy = False
+        self.first_memory = None
+        if warm:
+            self._start().submit(_import)
+
+    def _start(self) -> Executor:
+        from loky import ProcessPoolExecutor
+
+        if self.executor is None:
+            self.executor = ProcessPoolExecutor(
+                1, env=self.environment, initializer=_begin, initargs=(os.getpid(), os.getcwd())
+            )
+            self.first_memory = None
+        return self.executor
+
+    def do(self, job: tuple) -> JobReturn:
+        self.busy = True
+        try:
+            result, memory = self._start().submit(execute, *job).result()
+        except BaseException:
+            self.close(kill=True)
+            raise
+        finally:
+            self.busy = False
+        self.first_memory = self.first_memory or memory
+        if memory > self.first_memory + GROWTH:
+            self.close()
+        return result
+
+    def interrupt(self) -> None:
+        for pid in list(getattr(self.executor, "_processes", None) or ()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+
+    def close(self, kill: bool = False) -> None:
+        if self.executor is not None:
+            self.executor.shutdown(wait=kill, kill_workers=kill)
+            self.executor = None
+
+
+def _stamp(folder: Path) -> int | None:
+    """When the last finished epoch of a run was."""
+    from zoo.archive.lock import STATE
+
+    try:
+        return (folder / STATE / "checkpoint.npz").stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def returned(value: float) -> JobReturn:
+    """Return what Hydra expects of a job that has ended."""
+    return JobReturn(_return_value=value, status=JobStatus.COMPLETED)
+
+
+# In the worker.
+
+
+def _begin(parent: int, cwd: str) -> None:
+    """Set up a new process: the first interrupt ends its job, and so does the end of the sweep's own process."""
+
+    def interrupted(*_) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        told_to_end.set()
+        raise KeyboardInterrupt
+
+    def unheard(unraisable) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        # Raised within a destructor, where Python drops it: once more, a little later.
+        signal.signal(signal.SIGINT, interrupted)
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
+    sys.unraisablehook = unheard
+    os.chdir(cwd)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(GRACE)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
+
+
+def _import() -> None:
+    """Import what every job needs, while the sweep is being prepared."""
+    from zoo.startup import import_keras, quiet
+    from zoo.tracking.store import import_mlflow
+
+    with quiet():
+        import_mlflow()
+    import_keras()
+
+
+def execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
+    """Do one job as Hydra does it; return what it returned, and this process' memory in bytes."""
+    import gc
+
+    from hydra import version
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.utils import run_job, setup_globals
+    from hydra.types import HydraContext
+    from omegaconf import open_dict
+
+    import zoo.config  # noqa: F401  it registers the schema and the resolvers
+
+    if told_to_end.is_set():  # while it imported, or did the job before
+        raise KeyboardInterrupt
+    version.setbase("1.3")
+    setup_globals()
+    job = config_loader.load_sweep_config(config, overrides)
+    with open_dict(job):
+        job.hydra.job.id = f"{job.hydra.job.name}_{number}"
+        job.hydra.job.num = number
+    HydraConfig.instance().set_config(job)
+    result = run_job(
+        hydra_context=HydraContext(config_loader=config_loader, callbacks=Callbacks(job)),
+        task_function=task_function,
+        config=job,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+    gc.collect()
+    return result, _memory()
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this process holds; its peak where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
