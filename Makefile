@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=wor
 train: .venv/ready
 	$(BIN)/python train.py $(ARGS)
 
-# The linter, then every test but the slow ones.
+# The linters, then every test but the slow ones.
 test: .venv/ready lint
 	$(PYTEST) -m "not slow"
 
@@ -23,6 +23,7 @@ test-all: .venv/ready lint
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
 
 # MLflow's pages over the recorded runs, for this machine alone.
 ui: .venv/ready

@@ -1,6 +1,7 @@
 """Train one network, or with -m a sweep of them, and learn what its gradients did: `python train.py --help`."""
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from zoo.config import CONF
@@ -11,9 +12,10 @@ from zoo.errors import reported
 def train(cfg: DictConfig) -> float:
     """Do one run, of a config that `zoo.sweeping.callback` has checked; return the number that a search minimizes."""
     with reported():
-        from zoo.running.run import run  # imports Keras: not before the config is known to be sound
+        from zoo.running.record import Job
+        from zoo.running.run import run_job  # imports Keras: not before the config is known to be sound
 
-        return run(cfg)
+        return run_job(cfg, Job.of(HydraConfig.get()))
 
 
 def main() -> None:

@@ -96,27 +96,19 @@ def measure(setting: str, words: str, seed: int, *more: str) -> dict:
         accuracy: on the test part.
     """
     import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import open_dict
 
     import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
     from zoo.config import CONF
+    from zoo.running.record import Job
     from zoo.running.run import run
-    from zoo.telemetry.history import GradientHistory
 
     overrides = [f"experiment={setting}", *words.split(), f"seed={seed}", *QUIET, *more]
     with tempfile.TemporaryDirectory() as folder:
         with hydra.initialize_config_dir(CONF, version_base="1.3"):
-            cfg = hydra.compose("config", overrides, return_hydra_config=True)
-        with open_dict(cfg):
-            cfg.hydra.runtime.output_dir = folder
-        HydraConfig.instance().set_config(cfg)
-        with open_dict(cfg):
-            del cfg["hydra"]
-        run(cfg)
-        summary = json.loads(Path(folder, "summary.json").read_text())
-        norms = GradientHistory.load(Path(folder, "gradients.npz")).norms
-    start, end = summary["arriving"]
+            cfg = hydra.compose("config", overrides)
+        done = run(cfg, Job(Path(folder), overrides=overrides, choices={"model": "mlp", "data": "digits"}))
+    summary, norms = done.summary, done.norms.history.norms
+    start, end = summary.arriving
     return {
         "setting": setting,
         "words": words,
@@ -124,9 +116,9 @@ def measure(setting: str, words: str, seed: int, *more: str) -> dict:
         "start": start,
         "end": end,
         "gradient": float(norms[0, 0]),
-        "accuracy": summary["metrics"]["test_accuracy"],
-        "verdict": summary["verdict"]["name"],
-        "seconds": summary["seconds"],
+        "accuracy": summary.metrics["test_accuracy"],
+        "verdict": summary.word,
+        "seconds": summary.seconds,
     }
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
 TEN_LINES = re.search(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1]
 IMPORT = "import sys, zoo; assert zoo.__file__.startswith(sys.prefix), zoo.__file__"
+TYPED = "from importlib.resources import files; assert files('zoo').joinpath('py.typed').is_file()"
 
 
 def main(wheel: Path) -> None:
@@ -37,6 +38,7 @@ def main(wheel: Path) -> None:
         python("-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), str(wheel.resolve()))
         python("-m", "pip", "check")
         python("-c", IMPORT)
+        python("-c", TYPED)
         assert python("-c", TEN_LINES).strip()
         assert python("-m", "zoo", "preflight=true").startswith("step 0    undecided")
         told = python("-m", "zoo", "-m", "model.depth=1,2", "epochs=1")

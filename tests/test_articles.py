@@ -15,7 +15,7 @@ from zoo.config import CONF, check
 from zoo.models import mlp
 from zoo.models.articles import activated_output, two_branches
 from zoo.running.make import build_model, compile_model, initialize_on_data, make_data
-from zoo.sweeping.callback import expand
+from zoo.sweeping.hydra_private import grid
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
@@ -73,7 +73,7 @@ def test_experiment_runs_a_step(name, photographs):
 def test_every_job_of_an_experiment_is_sound(name):
     with hydra.initialize_config_dir(CONF, version_base="1.3"):
         cfg = hydra.compose("config", [f"experiment={name}"], return_hydra_config=True)
-        jobs = expand(cfg) if cfg.hydra.sweeper.params else [[]]
+        jobs = grid(cfg) if cfg.hydra.sweeper.params else [[]]
         if len(jobs) > 4:  # opposite corners are enough
             jobs = [jobs[0], jobs[-1]]
         for words in jobs:

@@ -1,6 +1,16 @@
 """See the gradient of every layer at every step of any Keras model, and learn why a deep network does not train."""
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoo.running.make import build
+    from zoo.telemetry.gradients import GradientNorms
+    from zoo.telemetry.history import GradientHistory
+    from zoo.telemetry.probe import probe
+    from zoo.telemetry.verdict import diagnose
+
+__all__ = ["GradientHistory", "GradientNorms", "build", "diagnose", "probe"]
 
 _HOMES = {
     "GradientNorms": "zoo.telemetry.gradients",
@@ -9,7 +19,6 @@ _HOMES = {
     "diagnose": "zoo.telemetry.verdict",
     "build": "zoo.running.make",
 }
-__all__ = list(_HOMES)
 
 
 def __getattr__(name: str):

@@ -30,7 +30,10 @@ def home() -> Path:
 
 @dataclasses.dataclass
 class Config:
-    """Everything that one run is made of. A group's keys are those of the file that was chosen."""
+    """Everything that one run is made of. A group's keys are those of the file that was chosen.
+
+    The values are in `conf/config.yaml`.
+    """
 
     activation: Any = MISSING
     initializer: Any = MISSING
@@ -41,25 +44,25 @@ class Config:
     schedule: Any = MISSING
     clipping: Any = MISSING
     loss: Any = MISSING
-    callbacks: Any = MISSING
+    callbacks: Any = dataclasses.field(default_factory=dict)  # callbacks=[] chooses no file
     tracking: Any = MISSING
     data: Any = MISSING
     model: Any = MISSING
     experiment: Any = None
     remedy: Any = None
-    seed: int = 0
-    epochs: int = 20
-    batch_size: int = 32
-    steps_per_execution: int | None = None
-    rate_factor: float = 1.0
-    precision: str = "float32"
-    jit_compile: bool = False
-    deterministic: bool = False
-    preflight: bool = False
-    pictures: bool = True
-    objective: str = "val_loss"
-    resume: Any = True
-    verbose: int = 1
+    seed: int = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    steps_per_execution: int | None = MISSING
+    rate_factor: float = MISSING
+    precision: str = MISSING
+    jit_compile: bool = MISSING
+    deterministic: bool = MISSING
+    preflight: bool = MISSING
+    pictures: bool = MISSING
+    objective: str = MISSING
+    resume: Any = MISSING
+    verbose: int = MISSING
     steps: int | None = None  # of the whole run; filled in when the data is there, for the schedules
 
 
@@ -149,6 +152,12 @@ def check(cfg: DictConfig) -> None:
         check_loss(cfg, task)
 
 
+def resolved(node: DictConfig) -> dict[str, Any]:
+    """Return a node of a config as plain values."""
+    content: Any = OmegaConf.to_container(node, resolve=True)
+    return content
+
+
 def check_loss(cfg: DictConfig, task: str) -> None:
     """Refuse a loss that cannot compare what the task has: one output to tell two classes, or numbers.
 
@@ -178,7 +187,7 @@ def compares_classes(cfg: DictConfig) -> bool:
 
 def _loss_name(cfg: DictConfig) -> str:
     """Return what `loss=` chose, or the class that another config names."""
-    name = cfg.loss._target_.rpartition(".")[2]
+    name = str(cfg.loss._target_).rpartition(".")[2]
     return {"SparseCategoricalCrossentropy": "crossentropy", "BinaryCrossentropy": "binary"}.get(name, name)
 
 

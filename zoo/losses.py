@@ -46,6 +46,9 @@ def threshold(loss: keras.losses.Loss) -> float:
 def constant_loss(loss: keras.losses.Loss, y: np.ndarray, task: str) -> float | None:
     """Return the loss of the best prediction that does not look at the input; `None` for a loss not known here.
 
+    From labels and a formula alone, before any model has answered. The probe (`zoo.telemetry.answers`) tries constants
+    under a compiled model's loss instead: of any loss, but of one batch.
+
     Args:
         loss: as given to `compile`.
         y: (n,) class numbers, (n, 1) zeros and ones, or (n, k) numbers.

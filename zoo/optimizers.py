@@ -1,6 +1,7 @@
 """Optimizers that Keras lacks."""
 
 import functools
+from typing import Any
 
 import keras
 from keras import ops
@@ -30,8 +31,9 @@ class EMAMomentum(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         rate = ops.cast(learning_rate, variable.dtype)
+        fresh: Any = ops.cast(gradient, variable.dtype)
         average = self._averages[self._get_variable_index(variable)]
-        self.assign(average, self.gamma * average + (1.0 - self.gamma) * ops.cast(gradient, variable.dtype))
+        self.assign(average, self.gamma * average + (1.0 - self.gamma) * fresh)
         self.assign_sub(variable, rate * average)
 
     def get_config(self) -> dict:

@@ -1,5 +1,7 @@
 """Learning-rate schedules that Keras lacks. t counts optimizer steps from 0."""
 
+from typing import Any
+
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
@@ -18,7 +20,8 @@ class InverseScaling(LearningRateSchedule):
         self.power = power
 
     def __call__(self, step):
-        return self.initial_learning_rate / (keras.ops.cast(step, "float32") + 1.0) ** self.power
+        t: Any = keras.ops.cast(step, "float32")
+        return self.initial_learning_rate / (t + 1.0) ** self.power
 
     def get_config(self) -> dict:
         return {"initial_learning_rate": self.initial_learning_rate, "power": self.power}
@@ -41,8 +44,9 @@ class Warmup(LearningRateSchedule):
 
     def __call__(self, step):
         rate = self.schedule(step) if callable(self.schedule) else self.schedule
-        share = (keras.ops.cast(step, "float32") + 1.0) / (self.steps + 1.0)
-        return rate * keras.ops.minimum(share, 1.0)
+        t: Any = keras.ops.cast(step, "float32")
+        share: Any = keras.ops.minimum((t + 1.0) / (self.steps + 1.0), 1.0)
+        return rate * share
 
     def get_config(self) -> dict:
         return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}

@@ -16,7 +16,7 @@ class JoblibLauncher(Launcher):
         n_jobs: how many; -1 for as many as there are cores.
     """
 
-    def __init__(self, n_jobs: int = -1):
+    def __init__(self, n_jobs: int):
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

@@ -1,42 +1,45 @@
 """What recorded runs differ in: different settings never share a row, repeats of one setting do."""
 
+import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import hydra
 import pytest
 from omegaconf import OmegaConf
 
 from zoo.archive.differences import told_apart
-from zoo.archive.summary import overridden
+from zoo.archive.summary import Status, Summary
 from zoo.config import CONF
 from zoo.report import text as report
-from zoo.report.entries import row_of, settings
+from zoo.report.entries import entry_of, settings
+from zoo.telemetry.findings import Verdict
 from zoo.tracking.store import flatten
 
 
-def recorded(*words: str, accuracy: float = 0.5, choices: bool = True, **changes: object) -> tuple[dict, dict]:
+def recorded(*words: str, accuracy: float = 0.5, choices: bool = True, **changes: object) -> tuple[Summary, dict]:
     """Return the summary and the parameters that `python train.py WORDS` records; `changes` are of other defaults."""
     with hydra.initialize_config_dir(CONF, version_base="1.3"):
         cfg = hydra.compose("config", [*words], return_hydra_config=True)
-    summary = {
-        "status": "FINISHED",
-        "name": "mlp on digits",
-        "folder": "",
-        "overrides": list(words),
-        "verdict": {"name": "healthy"},
-        "metrics": {"val_accuracy": accuracy, "test_accuracy": accuracy},
-        "seconds": 1.0,
-    }
-    if choices:
-        summary["choices"] = {g: c for g, c in cfg.hydra.runtime.choices.items() if "hydra" not in g}
+    chosen = {g: c for g, c in cfg.hydra.runtime.choices.items() if "hydra" not in g}
+    summary = Summary(
+        Path("nowhere"),
+        "mlp on digits",
+        Status.FINISHED,
+        list(words),
+        chosen if choices else {},
+        verdict=Verdict("healthy"),
+        metrics={"val_accuracy": accuracy, "test_accuracy": accuracy},
+        seconds=1.0,
+    )
     config = {key: value for key, value in OmegaConf.to_container(cfg).items() if key != "hydra"}
     params = flatten(config) | {"parameters": 21450} | changes
     return summary, {key: str(value) for key, value in params.items()}
 
 
-def compared(*runs: tuple[dict, dict]) -> tuple[list[dict], list[str], list[list[str]]]:
+def compared(*runs: tuple[Summary, dict]) -> tuple[list[Summary], list[str], list[list[str]]]:
     """Return what `told_apart` does, and the cells of the table without its head."""
     summaries, keys = told_apart(*zip(*runs, strict=True))
     table = report.sweep_table(summaries, "x", keys)
@@ -54,10 +57,10 @@ def test_a_key_that_only_some_runs_set_tells_settings_apart():
     )
     assert keys == ["seed", "activation", "initializer"]
     assert rows == [
-        ["relu", "he_normal", "1", "1 healthy", "0.900", "0.900", "1.0"],
-        ["sigmoid", "zeros", "1", "1 healthy", "0.100", "0.100", "1.0"],
+        ["relu", "he_normal", "1", "1 healthy", "0.9", "0.9", "1.0"],
+        ["sigmoid", "zeros", "1", "1 healthy", "0.1", "0.1", "1.0"],
     ]
-    assert [len(group) for group in settings(row_of(run, keys) for run in runs)] == [1, 1]
+    assert [len(group) for group in settings(entry_of(run, keys) for run in runs)] == [1, 1]
 
 
 def test_seeds_and_folds_are_repeats_whether_they_were_set_or_not():
@@ -65,7 +68,7 @@ def test_seeds_and_folds_are_repeats_whether_they_were_set_or_not():
     runs, keys, rows = compared(*(recorded(*w, accuracy=0.9 - i / 10) for i, w in enumerate(words)))
     assert set(keys) == {"seed", "data.fold", "data.folds"}
     assert [row[:3] for row in rows] == [["2", "3", "3 healthy"], ["0", "1", "1 healthy"]]
-    assert [len(group) for group in settings(row_of(run, keys) for run in runs)] == [3, 1]
+    assert [len(group) for group in settings(entry_of(run, keys) for run in runs)] == [3, 1]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,7 @@ def test_seeds_and_folds_are_repeats_whether_they_were_set_or_not():
 def test_to_say_what_holds_anyway_makes_no_other_setting(words):
     runs, keys, rows = compared(recorded("seed=3"), recorded("seed=4", *words))
     assert keys == ["seed"] and [row[:2] for row in rows] == [["2", "2 healthy"]]
-    assert len(settings(row_of(run, keys) for run in runs)) == 1
+    assert len(settings(entry_of(run, keys) for run in runs)) == 1
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,7 @@ def test_keys_are_those_that_a_person_would_set(words, shown):
     runs, keys, _ = compared(recorded(), recorded(*words))
     assert keys == list(shown)
     for key, values in shown.items():
-        assert values is ... or tuple(overridden(run)[key] for run in runs) == values
+        assert values is ... or tuple(run.chosen[key] for run in runs) == values
 
 
 def test_a_default_that_has_changed_since_tells_runs_apart():
@@ -124,11 +127,11 @@ def test_runs_recorded_without_their_choices_are_told_apart_too():
 
 def test_runs_of_several_kinds_have_metrics_of_their_own():
     regression, params = recorded("data=random_regression", "seed=1")
-    regression["metrics"] = {"val_rmse": 0.25, "test_rmse": 0.75}
+    regression = dataclasses.replace(regression, metrics={"val_rmse": 0.25, "test_rmse": 0.75})
     rows = compared((regression, params), recorded(), recorded("seed=2"))[2]
     assert [row[0] for row in rows] == ["random_regression", "digits"]
-    assert rows[0][3:5] == ["0.250", "0.750"]
-    assert rows[1][3:5] == ["0.500 ± 0.000 (accuracy)", "0.500 ± 0.000 (accuracy)"]
+    assert rows[0][3:5] == ["0.25", "0.75"]
+    assert rows[1][3:5] == ["0.5 ± 0 (accuracy)", "0.5 ± 0 (accuracy)"]
 
 
 def test_the_command_puts_two_settings_of_three_runs_into_two_rows(train, tmp_path):

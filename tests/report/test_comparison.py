@@ -1,6 +1,7 @@
 """The comparison of many runs: what the page holds, that it cannot be broken from within a run, and what it does."""
 
 import base64
+import dataclasses
 import hashlib
 import html.parser
 import itertools
@@ -15,17 +16,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zoo.archive.summary import Status, Summary
 from zoo.report.comparison import write_comparison
-from zoo.report.entries import Row, grid_of, heat_colours, label, read_profiles, row_of, with_deviation
+from zoo.report.entries import Entry, entry_of, grid_of, heat_colours, label, read_profiles
 from zoo.report.pictures.style import save
 from zoo.report.slide import comparison_figure
+from zoo.report.text import with_deviation
+from zoo.telemetry.findings import Verdict
 from zoo.telemetry.history import GradientHistory
 
 MEASURES = ("gradient_norm", "delta_norm", "activation_rms")
 EVIL = "<script>window.evil=1</script><img src=x onerror=window.evil=2>\"' {{data}} $x$ </script>"
 
 
-def write_run(folder: Path, number: int, overrides: dict, accuracy: float | None = 0.5, **more) -> dict:
+def write_run(folder: Path, number: int, overrides: dict, accuracy: float | None = 0.5, **more) -> Summary:
     """Make a run folder with probes of 3 epochs; return its summary as the sweep reads it."""
     path = folder / str(number)
     path.mkdir(parents=True, exist_ok=True)
@@ -53,11 +57,11 @@ def write_run(folder: Path, number: int, overrides: dict, accuracy: float | None
             "arriving": [1.0, 10.0**-number],
         } | summary
     (path / "summary.json").write_text(json.dumps(summary))
-    return {"folder": str(path), **summary}
+    return Summary.read(path)
 
 
 @pytest.fixture
-def runs(tmp_path) -> list[dict]:
+def runs(tmp_path) -> list[Summary]:
     """Two activations by three depths by two seeds; one run failed, one was killed before it wrote anything."""
     product = itertools.product(("relu", "tanh"), ("5", "20", "110"), ("0", "1"))
     made = [
@@ -69,7 +73,8 @@ def runs(tmp_path) -> list[dict]:
         status="FAILED", reason="OSError: <no> space", probes={},
     )  # fmt: skip
     (tmp_path / "3" / "probes.npz").write_bytes(b"half a file")
-    made[5]["verdict"] = {"name": "vanishing", "sentence": 'of "the" <first> layer', "remedies": ["activation=elu"]}
+    vanishing = Verdict("vanishing", sentence='of "the" <first> layer', remedies=["activation=elu"])
+    made[5] = dataclasses.replace(made[5], verdict=vanishing)
     return made
 
 
@@ -139,9 +144,9 @@ def page_of(runs, keys, folder, title="sweep", **options) -> Page:
 def test_a_row_a_run_with_what_differs_best_first(runs, tmp_path):
     table = page_of(runs, KEYS, tmp_path).table()
     assert len(table) == 12
-    finished = sorted((r for r in runs if r["status"] == "FINISHED"), key=lambda r: -r["metrics"]["test_accuracy"])
+    finished = sorted((r for r in runs if r.finished), key=lambda r: -r.metrics["test_accuracy"])
     for row, run in zip(table, [*finished, runs[3]], strict=True):
-        assert [f"{key}={row[key][0]}" for key in KEYS] == run["overrides"]
+        assert [f"{key}={row[key][0]}" for key in KEYS] == run.overrides
     best = table[0]
     assert best["accuracy"][0] == "0.65" and float(best["accuracy"][1]["data-v"]) == 0.65
     assert best["seconds"][0] == "21.0" and best["parameters"][0] == "12,000"
@@ -161,9 +166,9 @@ def test_mean_and_deviation_over_repeats(runs, tmp_path):
     }
     for (activation, depth), (text, attributes) in told.items():
         values = [
-            r["metrics"]["test_accuracy"]
+            r.metrics["test_accuracy"]
             for r in runs
-            if r["status"] == "FINISHED" and r["overrides"][:2] == [f"activation={activation}", f"model.depth={depth}"]
+            if r.finished and r.overrides[:2] == [f"activation={activation}", f"model.depth={depth}"]
         ]
         if len(values) == 1:
             assert text == ""
@@ -193,7 +198,7 @@ def test_with_deviation(mean, deviation, text):
 
 def test_embedded_data_are_the_runs(runs, tmp_path):
     data = page_of(runs, KEYS, tmp_path).data
-    assert sorted(run["folder"] for run in data["runs"]) == sorted(run["folder"] for run in runs)
+    assert sorted(run["folder"] for run in data["runs"]) == sorted(str(run.folder) for run in runs)
     assert data["layers"] == [[f"dense_{i}" for i in range(4)], []]
     for run in data["runs"]:
         if run["verdict"] == "FAILED":
@@ -203,9 +208,9 @@ def test_embedded_data_are_the_runs(runs, tmp_path):
         with np.load(Path(run["folder"]) / "probes.npz") as file:
             for name in MEASURES:
                 np.testing.assert_allclose(run["profiles"][name], np.log10(file[name][[0, -1]]), atol=6e-4)
-        summary = next(r for r in runs if r["folder"] == run["folder"])
-        assert run["metric"] == f"accuracy {summary['metrics']['test_accuracy']:.4g}"
-        assert run["label"] == " ".join(o.replace("model.", "") for o in summary["overrides"])
+        summary = next(r for r in runs if str(r.folder) == run["folder"])
+        assert run["metric"] == f"accuracy {summary.metrics['test_accuracy']:.4g}"
+        assert run["label"] == " ".join(o.replace("model.", "") for o in summary.overrides)
 
 
 def test_zero_and_nonfinite_norms_are_told_apart(tmp_path):
@@ -219,7 +224,7 @@ def test_zero_and_nonfinite_norms_are_told_apart(tmp_path):
 
 def test_normalization_layers_are_left_out(tmp_path):
     run = write_run(tmp_path, 0, {"a": 1}, has_kernel=np.array([True, False, True, False]))
-    layers, profiles = read_profiles(run["folder"])
+    layers, profiles = read_profiles(run.folder)
     assert layers == ["dense_0", "dense_2"] and profiles["delta_norm"].shape == (2, 2)
 
 
@@ -229,8 +234,8 @@ def test_runs_without_probes_show_their_gradients(tmp_path):
     history = GradientHistory(
         ["a", "b"], ["a/kernel", "b/kernel"], np.arange(2), np.arange(5), norms, np.ones(5), epoch_ends=np.array([2, 5])
     )
-    history.save(Path(run["folder"]) / "gradients.npz")
-    layers, profiles = read_profiles(run["folder"])
+    history.save(run.folder / "gradients.npz")
+    layers, profiles = read_profiles(run.folder)
     assert layers == ["a", "b"]
     np.testing.assert_array_equal(profiles["gradient_norm"], [[1, 2], [7, 8]])
     assert page_of([run], [], tmp_path).data["runs"][0]["profiles"]["gradient_norm"][0] == [0, 0.301]
@@ -252,7 +257,7 @@ def test_links_lead_to_each_run_in_mlflow(runs, tmp_path):
         tags = page_of(runs, KEYS, tmp_path, **options).tags
         return sorted(a["href"] for tag, a in tags if tag == "a" and "/runs/" in a["href"])
 
-    ids = [run["run_id"] for run in runs if "run_id" in run]
+    ids = [run.run_id for run in runs if run.run_id]
     assert links(experiment_id="7") == [f"http://127.0.0.1:5000/#/experiments/7/runs/{i}" for i in ids]
     assert links(experiment_id="7", mlflow="https://host:1/")[0] == f"https://host:1/#/experiments/7/runs/{ids[0]}"
     assert links() == []
@@ -299,8 +304,8 @@ def test_runs_of_several_kinds(tmp_path):
 # --- The heat map -------------------------------------------------------------------------------------------------
 
 
-def rows_of(runs, keys) -> list[Row]:
-    return [row_of(run, keys) for run in runs]
+def rows_of(runs, keys) -> list[Entry]:
+    return [entry_of(run, keys) for run in runs]
 
 
 def test_heat_map_when_two_keys_vary_besides_the_seed(runs, tmp_path):
@@ -314,7 +319,7 @@ def test_heat_map_when_two_keys_vary_besides_the_seed(runs, tmp_path):
     assert len(cells) == 6
     order = [r["folder"] for r in page.data["runs"]]
     chosen = [order[int(i)] for i in cells[1]["data-runs"].split()]
-    assert sorted(chosen) == sorted(r["folder"] for r in runs[2:4])
+    assert sorted(chosen) == sorted(str(r.folder) for r in runs[2:4])
     assert "FAILED: OSError: <no> space" in cells[1]["title"]
 
 
@@ -346,7 +351,7 @@ def test_picture_overlays_settings(runs):
     assert len(curves) == 6
     curves, profiles = curves[-1:], []
     for run in runs[:2]:
-        with np.load(Path(run["folder"]) / "probes.npz") as file:
+        with np.load(run.folder / "probes.npz") as file:
             profiles.append(file["gradient_norm"][-1])
     np.testing.assert_allclose(curves[0].get_ydata(), np.sqrt(profiles[0] * profiles[1]), rtol=1e-5)
     band = end.collections[-1].get_paths()[0].vertices
@@ -394,11 +399,11 @@ def test_nothing_is_cut_off_in_the_picture(tmp_path, count):
 
 
 def test_label():
-    row = Row({"name": "mlp"}, ["5", "", "0"], None, ())
+    row = Entry(Summary(Path(), "mlp", Status.KILLED), ["5", "", "0"], None, ())
     assert label(row, ["model.depth", "a.rate", "seed"], named=True) == "depth=5 seed=0"
     assert label(row, ["model.depth", "a.rate", "seed"], named=False) == "5"
     assert label(row, ["a.depth", "b.depth", "seed"], named=True) == "a.depth=5 seed=0"
-    assert label(Row({"name": "mlp"}, [], None, ()), [], named=True) == "mlp"
+    assert label(Entry(Summary(Path(), "mlp", Status.KILLED), [], None, ()), [], named=True) == "mlp"
 
 
 def test_importing_is_cheap():
@@ -512,7 +517,7 @@ def test_browser_overlays_two_runs(opened, runs):
     drawn = [np.array(re.findall(r"[\d.]+", path), float).reshape(-1, 2) for path in two]
     norms = []
     for run in (runs[11], runs[9]):
-        with np.load(Path(run["folder"]) / "probes.npz") as file:
+        with np.load(run.folder / "probes.npz") as file:
             norms.append(np.log10(file["gradient_norm"][-1]))
     y, levels = np.concatenate([d[:, 1] for d in drawn]), np.concatenate(norms)
     slope, offset = np.polyfit(levels, y, 1)

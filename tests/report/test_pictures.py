@@ -1,7 +1,8 @@
 """The pictures of a run: what is in them, that they can be read, and what they cost."""
 
+import dataclasses
 import itertools
-import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import yaml
 from matplotlib.text import Text
 from PIL import Image
 
-from zoo.archive.run import Run, kernel_layers, read_run, theory_of
+from zoo.archive.run import RunFolder, kernel_layers, read_run, theory_of
+from zoo.archive.summary import Status, Summary
 from zoo.report.pictures import FIGURES, draw_run
 from zoo.report.pictures.activations import activations_figure
 from zoo.report.pictures.frame import fitting, short
@@ -18,6 +20,7 @@ from zoo.report.pictures.profile import profile_figure
 from zoo.report.pictures.scales import extremes, log_ticks, written
 from zoo.report.pictures.style import BLUE, ORANGE, save
 from zoo.report.pictures.training import training_figure
+from zoo.telemetry.findings import Verdict
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.theory import predict_mlp
 
@@ -65,14 +68,17 @@ def config_of(**more) -> dict:
     }
 
 
-def run_of(norms: np.ndarray, epochs: int = 2, layers=None, **more) -> Run:
+NOTHING = Summary(Path(), "mlp", Status.FINISHED)
+
+
+def run_of(norms: np.ndarray, epochs: int = 2, layers=None, **more) -> RunFolder:
     history = history_of(norms, layers, epochs)
     values = np.abs(np.linspace(1, 0.01, history.norms.shape[1]))[None] * np.ones((epochs + 1, 1))
     columns = {name: np.linspace(1, 0.5, epochs) for name in ("loss", "val_loss", "accuracy", "val_accuracy")}
-    verdict = {"name": "vanishing", "sentence": "a long sentence that says what is wrong, " * 6}
-    return Run(
+    verdict = Verdict("vanishing", sentence="a long sentence that says what is wrong, " * 6)
+    return RunFolder(
         config_of(),
-        {"name": "mlp on digits model.depth=20 " + "word=1 " * 40, "verdict": verdict},
+        Summary(Path(), "mlp on digits model.depth=20 " + "word=1 " * 40, Status.FINISHED, verdict=verdict),
         history,
         more.get("probes", probes_of(history.layers, values)),
         {"epoch": np.arange(epochs), **columns},
@@ -241,7 +247,7 @@ def test_normalization_layers_are_left_out():
     assert kernel_layers(history).tolist() == [0, 3]
     assert kernel_layers(np.array([False, True])).tolist() == [1]
     assert kernel_layers(np.array([False, False])).tolist() == [0, 1]
-    assert Run({}, {}, history).layers == ["conv", "logits"]
+    assert RunFolder({}, NOTHING, history).layers == ["conv", "logits"]
 
 
 # --- Can it be read? ----------------------------------------------------------------------------------------------
@@ -293,7 +299,7 @@ def test_names_that_fit_are_evenly_spaced(count):
 
 def test_names_are_not_markup(tmp_path):
     run = run_of(np.ones((3, 2)), layers=["a$x^2$", "b_{3}"])
-    run.summary["name"] = "lr=$\\frac$ _x^"
+    run.summary = dataclasses.replace(run.summary, name="lr=$\\frac$ _x^")
     for draw in FIGURES.values():
         save(draw(run), tmp_path / "picture.png")
 
@@ -487,7 +493,7 @@ def test_theorys_line_meets_a_random_network(activation):
     layers = [f"dense_{i}" for i in range(1, depth + 1)] + ["logits"]
     probes = probes_of(layers, np.stack([rms, rms]))
     probes |= {"delta_norm": np.stack([delta_norm] * 2)}
-    run = Run(config, {}, history_of(np.stack([layer_norm] * 2), layers), probes)
+    run = RunFolder(config, NOTHING, history_of(np.stack([layer_norm] * 2), layers), probes)
     for ax, measured in zip(profile_figure(run).axes, (layer_norm, delta_norm, rms), strict=True):
         line = next(line for line in ax.lines if line.get_label() == "theory at step 0").get_ydata()
         known = ~np.isnan(line)
@@ -543,7 +549,7 @@ def test_pictures_of_long_and_of_deep_runs(tmp_path, steps, layers):
     run.history.save(tmp_path / "gradients.npz")
     np.savez_compressed(tmp_path / "probes.npz", **run.probes)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(run.config))
-    (tmp_path / "summary.json").write_text(json.dumps(run.summary))
+    dataclasses.replace(run.summary, folder=tmp_path).write()
     rows = zip(*run.epochs.values(), strict=True)
     (tmp_path / "history.csv").write_text(
         "\n".join([",".join(run.epochs), *(",".join(map(str, row)) for row in rows)]) + "\n"

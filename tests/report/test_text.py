@@ -1,10 +1,14 @@
 """The table of a sweep."""
 
 import statistics
+from pathlib import Path
 
 import pytest
 
+from zoo.archive.differences import gathered, setting_of
+from zoo.archive.summary import Status, Summary
 from zoo.report import text as report
+from zoo.telemetry.findings import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -12,16 +16,17 @@ def wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
 
 
-def run(accuracy: float, validation: float, *overrides: str, verdict: str = "healthy") -> dict:
-    return {
-        "status": "FINISHED",
-        "name": "mlp on digits",
-        "overrides": list(overrides),
-        "verdict": {"name": verdict},
-        "metrics": {"val_accuracy": validation, "test_accuracy": accuracy},
-        "arriving": [1.0, 0.5],
-        "seconds": 2.0,
-    }
+def run(accuracy: float, validation: float, *overrides: str, verdict: str = "healthy") -> Summary:
+    return Summary(
+        Path(),
+        "mlp on digits",
+        Status.FINISHED,
+        overrides,
+        verdict=Verdict(verdict),
+        metrics={"val_accuracy": validation, "test_accuracy": accuracy},
+        arriving=[1.0, 0.5],
+        seconds=2.0,
+    )
 
 
 def cells(table: str) -> list[list[str]]:
@@ -39,6 +44,8 @@ def test_runs_that_differ_in_seed_and_fold_share_a_row():
     (row,) = cells(table)
     assert row[:3] == ["0.1", "4", "4 healthy"]
     for cell, values in zip(row[3:5], (validations, tests), strict=True):
+        # To two digits of the deviation.
+        assert 0.01 < statistics.stdev(values) < 0.1
         assert cell == f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
     assert row[5] == "8.0"
 
@@ -58,16 +65,16 @@ def test_groups_come_in_the_order_of_validation_not_of_test():
 
 @pytest.mark.parametrize("lost", ["FAILED", "KILLED"])
 def test_a_run_that_failed_is_counted_and_not_averaged(lost):
-    runs = [run(0.8, 0.8, "seed=0"), {"status": lost, "name": "b", "overrides": ["seed=1"]}]
+    runs = [run(0.8, 0.8, "seed=0"), Summary(Path(), "b", Status(lost), ["seed=1"])]
 
     (row,) = cells(report.sweep_table(runs, "x", ["seed"]))
-    assert row == ["2", f"1 healthy, 1 {lost}", "0.800", "0.800", "2.0"]
+    assert row == ["2", f"1 healthy, 1 {lost}", "0.8", "0.8", "2.0"]
 
 
 def test_groups_keep_what_agrees_together_in_the_order_of_its_first_run():
     runs = [run(0.1, 0.1, "a=1", "seed=0"), run(0.2, 0.2, "a=2", "seed=0"), run(0.3, 0.3, "a=1", "seed=1")]
 
-    assert report.grouped(runs, ["a"]) == [[runs[0], runs[2]], [runs[1]]]
+    assert gathered(runs, lambda one: setting_of(one, ["a"])) == [[runs[0], runs[2]], [runs[1]]]
 
 
 def test_without_repeats_every_run_has_its_row_best_first():

@@ -16,7 +16,8 @@ from conftest import ROOT
 from processes import begun, wait_for
 
 from zoo import GradientHistory
-from zoo.running.record import Record
+from zoo.archive.summary import Status
+from zoo.running.record import Job, Record
 
 SWEEP = ("-m", "seed=0,1,2,3", "epochs=8", "model.width=8", "dropout.rate=0.2", "deterministic=true", "pictures=false")
 
@@ -113,9 +114,9 @@ def test_a_run_interrupted_before_it_goes_on_keeps_what_it_would_go_on_from(left
     state.mkdir(parents=True)
     for name in left:
         (state / name).write_text("")
-    record = Record(None, tmp_path / "0", tmp_path, [], {"model": "mlp", "data": "digits"})
+    record = Record(None, Job(tmp_path / "0", tmp_path, choices={"model": "mlp", "data": "digits"}))
     assert record.finished() is None
-    record.end("KILLED", {"reason": "interrupted"})
+    record.end(Status.KILLED, "interrupted")
     assert sorted(path.name for path in state.glob("[jc]*")) == sorted(left)
     assert (tmp_path / "0").exists() == bool(left)
 

@@ -7,6 +7,8 @@ import sklearn.metrics
 from keras import layers
 
 from zoo import diagnose, probe
+from zoo.telemetry import answers, setting
+from zoo.telemetry.probe import Prober
 from zoo.telemetry.probes_file import load_probes, save_probes
 
 RNG = np.random.default_rng(0)
@@ -71,17 +73,17 @@ def test_the_best_constant_answer(name):
     model = made(units, activation, loss)
     p = probe(model, X, y)
     assert p.baseline == pytest.approx(expected, rel=rtol)
-    answers = keras.ops.convert_to_numpy(model(X))
+    given = keras.ops.convert_to_numpy(model(X))
     if units == 3:
         numbers = y.argmax(-1) if y.shape == (64, 3) else y.reshape(-1)
-        assert p.accuracy == sklearn.metrics.accuracy_score(numbers, answers.argmax(-1))
+        assert p.accuracy == sklearn.metrics.accuracy_score(numbers, given.argmax(-1))
         assert p.majority == pytest.approx(SHARES.max())
     elif set(np.unique(y)) == {0, 1}:
-        y = y.reshape(answers.shape)
-        right = [np.mean((answers > limit) == y) for limit in ((0.5,) if activation else (0.0, 0.5))]
+        y = y.reshape(given.shape)
+        right = [np.mean((given > limit) == y) for limit in ((0.5,) if activation else (0.0, 0.5))]
         assert p.accuracy == pytest.approx(max(right))
     else:
-        expected = sklearn.metrics.r2_score(y.reshape(64, -1), answers, multioutput="variance_weighted")
+        expected = sklearn.metrics.r2_score(y.reshape(64, -1), given, multioutput="variance_weighted")
         assert p.r2 == pytest.approx(expected, rel=1e-4)
 
 
@@ -144,3 +146,55 @@ def test_a_loss_of_ones_own_that_refuses_constants_is_left_in_peace():
 
     p = probe(made(1, None, loss), X, NUMBERS[:, None])
     assert len(seen) > 1 and np.isnan(p.baseline) and np.isfinite(p.loss)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_later_probes_know_the_same_with_less_work(name, monkeypatch):
+    units, activation, y, loss, _, _ = KINDS[name]
+    model = made(units, activation, loss)
+    prober, tried = Prober(model), []
+    compiled = answers.compiled_loss(model)
+
+    def counted(y, given):
+        tried.append(given)
+        return compiled(y, given)
+
+    monkeypatch.setattr(answers, "compiled_loss", lambda model: counted)
+    prober(X, y)
+    first = len(tried)
+    model.fit(X, y, epochs=3, verbose=0)
+    tried.clear()
+    again = prober(X, y)
+    assert len(tried) <= 4 and len(tried) < first
+    assert again.baseline == pytest.approx(probe(model, X, y).baseline, rel=1e-6)
+
+
+def test_later_probes_see_what_changed():
+    weight = keras.Variable(1.0, trainable=False)
+    model = made(3, "softmax", lambda y, p: weight * keras.losses.sparse_categorical_crossentropy(y, p))
+    prober = Prober(model)
+    assert prober(X, CLASSES).baseline == pytest.approx(ENTROPY, rel=1e-5)
+    weight.assign(2.0)  # as it is annealed
+    assert prober(X, CLASSES).baseline == pytest.approx(2 * ENTROPY, rel=1e-5)
+    others = RNG.permutation(np.repeat([0, 1], 32))
+    assert prober(X, others).baseline == pytest.approx(2 * np.log(2), rel=1e-5)
+    model.optimizer.learning_rate = 0.03
+    model.layers[0].kernel.assign(np.zeros((6, 8)))
+    later = prober(X, CLASSES).setting
+    assert later.rate == pytest.approx(0.03) and later.zeros == [model.layers[0].name]
+    model.layers[0].kernel.assign(np.ones((6, 8)))
+    assert not prober(X, CLASSES).setting.zeros
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    last = prober(X, CLASSES)
+    assert last.setting.optimizer == "adam" and last.baseline == pytest.approx(ENTROPY, rel=1e-5)
+
+
+def test_later_probes_look_at_no_weights_of_layers_that_tell_samples_apart(monkeypatch):
+    model, seen = made(3, "softmax", "sparse_categorical_crossentropy"), []
+    monkeypatch.setattr(setting, "_largest", lambda variable: seen.append(variable) or 0.5)
+    prober = Prober(model)
+    prober(X, CLASSES)
+    assert seen
+    seen.clear()
+    assert prober(X, CLASSES).setting == prober(X, CLASSES).setting
+    assert not seen

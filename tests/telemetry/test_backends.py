@@ -37,21 +37,21 @@ def python(backend: str, *arguments: str, **environment: str) -> str:
 
 
 def run_tests(backend: str, *words: str) -> None:
-    names = ["gradients", "callbacks", "models", "matrix", "public", f"ring_{backend}"]
-    files = [*(f"test_{name}.py" for name in names), "../test_checkpoint.py"]
+    names = ["gradients", "callbacks", "models", "matrix", "public", "keras_private", f"recorder_{backend}"]
+    files = [*(f"test_{name}.py" for name in names), "../running/test_checkpoint.py"]
     flags = f"{BRIEFLY} --xla_force_host_platform_device_count=2"
     python(backend, "-m", "pytest", *(str(HERE / name) for name in files), *words, XLA_FLAGS=flags)
 
 
 @pytest.mark.parametrize("backend", OTHERS)
 def test_quick_part_of_the_matrix(backend):
-    run_tests(backend, "-k", f"not slow and ({QUICK[backend]} or test_ring)")
+    run_tests(backend, "-k", f"not slow and ({QUICK[backend]} or test_recorder or test_keras_private)")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHERS)
 def test_rest_of_the_matrix(backend):
-    run_tests(backend, "-k", f"slow or not ({QUICK[backend]} or test_ring)")
+    run_tests(backend, "-k", f"slow or not ({QUICK[backend]} or test_recorder or test_keras_private)")
 
 
 @pytest.mark.slow

@@ -15,12 +15,10 @@ from zoo.telemetry.theory import (
     INITIALIZERS,
     activation_functions,
     critical_sigma_w2,
-    finite_width_drift,
-    gradient_factor,
     mean_field,
+    mean_square,
     predict_mlp,
     sigma_w2_of,
-    variance_map,
 )
 
 PARAMETERS = [(name, {}) for name in ACTIVATIONS] + [
@@ -83,18 +81,20 @@ def adaptive(f, q: float) -> float:
 @pytest.mark.parametrize("q", [1e-6, 0.3, 7.0, 1e4])
 def test_integrals_equal_adaptive_quadrature(name, parameters, q):
     phi, slope = activation_functions(name, **parameters)
-    assert variance_map(name, q, 1.0, 0.0, **parameters) == pytest.approx(adaptive(phi, q), rel=1e-8)
-    assert gradient_factor(name, q, 1.0, **parameters) == pytest.approx(adaptive(slope, q), rel=1e-8)
+    assert mean_square(phi, q) == pytest.approx(adaptive(phi, q), rel=1e-8)
+    assert mean_square(slope, q) == pytest.approx(adaptive(slope, q), rel=1e-8)
 
 
 @pytest.mark.parametrize("q", [1e-12, 1e-3, 1.0, 50.0, 1e12])
 def test_integrals_equal_closed_forms(q):
-    assert variance_map("relu", q, 1.3, 0.2) == pytest.approx(1.3 * q / 2 + 0.2, rel=1e-12)
-    assert gradient_factor("relu", q, 1.3) == pytest.approx(0.65, rel=1e-12)
-    assert variance_map("leaky_relu", q, 1.0, negative_slope=0.3) == pytest.approx(q * 1.09 / 2, rel=1e-12)
-    assert variance_map("linear", q, 1.0) == pytest.approx(q, rel=1e-12)
+    relu, step = activation_functions("relu")
+    assert mean_square(relu, q) == pytest.approx(q / 2, rel=1e-12)
+    assert mean_square(step, q) == pytest.approx(0.5, rel=1e-12)
+    leaky, _ = activation_functions("leaky_relu", negative_slope=0.3)
+    assert mean_square(leaky, q) == pytest.approx(q * 1.09 / 2, rel=1e-12)
+    assert mean_square(activation_functions("linear")[0], q) == pytest.approx(q, rel=1e-12)
     # E[elu'^2] = 1/2 + E[exp(2 x); x < 0]
-    assert gradient_factor("elu", q, 1.0) == pytest.approx(0.5 + erfcx(math.sqrt(2 * q)) / 2, rel=1e-10)
+    assert mean_square(activation_functions("elu")[1], q) == pytest.approx(0.5 + erfcx(math.sqrt(2 * q)) / 2, rel=1e-10)
 
 
 # --- Fixed points and chi ---------------------------------------------------------------------------------------------
@@ -136,15 +136,16 @@ def test_selu_keeps_unit_variance_with_lecun_weights():  # Klambauer et al. 2017
 @pytest.mark.parametrize(("sigma_w2", "sigma_b2"), [(0.3, 0.0), (0.95, 0.05), (1.8, 0.3), (3.0, 0.01)])
 @pytest.mark.parametrize("q0", [0.02, 1.0, 40.0])
 def test_fixed_point_is_where_iterating_the_map_ends(name, parameters, sigma_w2, sigma_b2, q0):
+    phi, slope = activation_functions(name, **parameters)
     q = q0
     for _ in range(3000):
-        q = variance_map(name, q, sigma_w2, sigma_b2, **parameters)
+        q = sigma_w2 * mean_square(phi, q) + sigma_b2
         if q > 1e12:
             q = math.inf
             break
     m = mean_field(name, sigma_w2, sigma_b2, q0=q0, **parameters)
     assert m.q_star == pytest.approx(q, rel=1e-6, abs=1e-12)
-    assert m.chi == pytest.approx(gradient_factor(name, q, sigma_w2, **parameters), rel=1e-6)
+    assert m.chi == pytest.approx(sigma_w2 * mean_square(slope, q), rel=1e-6)
 
 
 def test_special_fixed_points():
@@ -387,19 +388,3 @@ def test_extreme_networks_are_predicted_without_warnings():
     assert np.all(np.diff(growing.q[:400]) > 0)
     assert growing.delta_rms[0] == np.inf
     assert np.all(predict_mlp("tanh", [10] * 4, 0.0).delta_rms == [0, 0, 1])
-
-
-@pytest.mark.parametrize(("width", "depth"), [(100, 30), (200, 40)])
-def test_finite_width_drift_is_the_median_of_q(width, depth):
-    # Given h, the entries of W h are independent Gaussians, so a layer multiplies q by the mean of 2 relu(z)^2: exact.
-    rng = np.random.default_rng(0)
-    networks = 4000
-    ln_q = np.zeros(networks)
-    for _ in range(depth):
-        ln_q += np.log(
-            2 * np.mean(np.maximum(rng.standard_normal((networks, width), dtype=np.float32), 0) ** 2, axis=1)
-        )
-    # ln q has a variance of 5 depth / width; the median of 4000 has a standard error of 1.25 sigma / sqrt(4000).
-    error = 4 * 1.25 * math.sqrt(5 * depth / width / networks)
-    assert np.median(ln_q) == pytest.approx(math.log(finite_width_drift(width, depth)), abs=error + 0.02)
-    assert np.exp(ln_q).mean() == pytest.approx(1, abs=0.15)

@@ -1,30 +1,38 @@
 """What recorded runs differ in, told from what each of them was: a command line is silent about what it left alone."""
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
-from zoo.archive.summary import REPEATS, overridden
-from zoo.archive.sweep import WITHOUT_EFFECT
+import numpy as np
 
+from zoo.archive.summary import Summary
+
+REPEATS = ("seed", "data.fold")  # runs that differ in nothing else are repeats of one setting
+# What changes nothing of a run's result.
+WITHOUT_EFFECT = ("verbose", "resume", "tracking", "pictures", "steps", "objective")
 LABELS = ("experiment", "remedy")  # names for choices and values that a run has beside them
 LEFT_OUT = {*WITHOUT_EFFECT, *LABELS, "preflight", "parameters"}
 WORDS = {"None": "null", "True": "true", "False": "false"}  # Python's, and those of the command line
 
 Settings = Mapping[str, str]
+T = TypeVar("T")
 
 
-def settings_of(summary: dict, params: Mapping[str, str]) -> Settings:
+def settings_of(summary: Summary, params: Mapping[str, str]) -> Settings:
     """Return what a run was made of: the choice of each group, the value of each key, as the command line has them.
 
     Args:
         summary: of the run; one that was recorded without its choices has those that its command line made.
         params: of the run in the store: its whole config, flat.
     """
-    choices = {g: choice or "" for g, choice in summary.get("choices", {}).items() if g not in WITHOUT_EFFECT}
+    choices = {g: choice or "" for g, choice in summary.choices.items() if g not in WITHOUT_EFFECT}
     values = {key: WORDS.get(value, value) for key, value in params.items() if key.partition(".")[0] not in LEFT_OUT}
     values = {key: value for key, value in values.items() if value != "{}"}  # a choice without keys, such as none
     callbacks = sorted({key.split(".")[1] for key in values if key.startswith("callbacks.")})
-    given = {key.lstrip("+"): value for key, value in overridden(summary).items()}
+    given = {key.lstrip("+"): value for key, value in summary.chosen.items()}
     given = {key: value for key, value in given.items() if key.partition(".")[0] not in WITHOUT_EFFECT}
     return {**given, **values, **choices, "callbacks": f"[{','.join(callbacks)}]"}
 
@@ -57,26 +65,23 @@ def _parted(groups: Iterable[Sequence[Settings]], key: str) -> bool:
 
 def _grouped(runs: Sequence[Settings], keys: Sequence[str]) -> list[list[Settings]]:
     """Return the runs in groups that agree in `keys`, but for seeds and folds."""
-    groups: dict[tuple[str, ...], list[Settings]] = {}
-    for r in runs:
-        groups.setdefault(tuple(r.get(key, "") for key in keys if key not in REPEATS), []).append(r)
-    return list(groups.values())
+    return gathered(runs, lambda run: tuple(run.get(key, "") for key in keys if key not in REPEATS))
 
 
-def told_apart(summaries: Sequence[dict], params: Sequence[Mapping[str, str]]) -> tuple[list[dict], list[str]]:
+def told_apart(summaries: Sequence[Summary], params: Sequence[Mapping[str, str]]) -> tuple[list[Summary], list[str]]:
     """Return the runs as a comparison takes them, and the keys that they differ in.
 
-    A run's `"overrides"` become its values of those keys, whether its own command line gave them or not.
+    A run's `overrides` become its values of those keys, whether its own command line gave them or not.
 
     Args:
         summaries: of the runs.
         params: of each in the store.
     """
     runs = [settings_of(*pair) for pair in zip(summaries, params, strict=True)]
-    chosen = [key.lstrip("+") for summary in summaries for key in overridden(summary)]
+    chosen = [key.lstrip("+") for summary in summaries for key in summary.chosen]
     keys = differing_keys(runs, [key for key in chosen if key.partition(".")[0] not in WITHOUT_EFFECT])
     return [
-        {**summary, "overrides": [f"{key}={run.get(key, '')}" for key in keys]}
+        dataclasses.replace(summary, overrides=[f"{key}={run.get(key, '')}" for key in keys])
         for summary, run in zip(summaries, runs, strict=True)
     ], keys
 
@@ -89,3 +94,22 @@ def varying(jobs: list[list[str]]) -> list[str]:
             key, _, value = override.partition("=")
             values.setdefault(key, set()).add(value)
     return [key for key, found in values.items() if len(found) > 1]
+
+
+def setting_of(run: Summary, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return what a run has in common with its repeats: its values of all `keys` but seeds and folds."""
+    chosen = run.chosen
+    return tuple(chosen.get(key, "") for key in keys if key not in REPEATS)
+
+
+def gathered(items: Iterable[T], of: Callable[[T], Hashable]) -> list[list[T]]:
+    """Return the items in groups that agree in `of`, in the order of their first."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(of(item), []).append(item)
+    return list(groups.values())
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the standard deviation (n - 1) over repeats, NaN where it cannot be told."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan

@@ -3,14 +3,15 @@
 import csv
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
+from zoo.archive.summary import Summary
 from zoo.telemetry.history import GradientHistory
 
 # What normalization and PReLU train. A layer with nothing else holds no weights between units.
@@ -18,19 +19,19 @@ SCALES = {"gamma", "beta", "alpha", "scale", "offset"}
 
 
 @dataclasses.dataclass
-class Run:
+class RunFolder:
     """What the pictures are drawn from; anything but the summary may be missing.
 
     Attributes:
         config: of `config.yaml`.
-        summary: of `summary.json`.
+        summary: of `summary.json`; of a folder without it that of a run that was cut off.
         history: of `gradients.npz`.
         probes: the arrays of `probes.npz`, each measure (probes, layers).
         epochs: the columns of `history.csv`, each (epochs,).
     """
 
     config: dict
-    summary: dict
+    summary: Summary
     history: GradientHistory | None = None
     probes: dict[str, np.ndarray] | None = None
     epochs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -42,7 +43,9 @@ class Run:
 
     @property
     def _all_layers(self) -> list[str]:
-        return self.history.layers if self.history is not None else self.probes["layers"].tolist()
+        if self.history is not None:
+            return self.history.layers
+        return [] if self.probes is None else self.probes["layers"].tolist()
 
     @property
     def rates(self) -> np.ndarray | None:
@@ -58,7 +61,9 @@ class Run:
     @functools.cached_property
     def shown(self) -> np.ndarray:
         """Indices of the layers that are drawn."""
-        return kernel_layers(self.history if self.probes is None else self.probes["has_kernel"])
+        if self.probes is not None:
+            return kernel_layers(self.probes["has_kernel"])
+        return np.arange(0) if self.history is None else kernel_layers(self.history)
 
 
 def kernel_layers(source: GradientHistory | np.ndarray) -> np.ndarray:
@@ -67,24 +72,25 @@ def kernel_layers(source: GradientHistory | np.ndarray) -> np.ndarray:
     Args:
         source: a probe's `has_kernel` or, where there is no probe, the history: its variables' names tell.
     """
-    kernel = source
     if isinstance(source, GradientHistory):
         kernel = np.zeros(len(source.layers), bool)
         for path, owner in zip(source.variables, source.owners, strict=True):
             kernel[owner] |= path.rpartition("/")[2] not in SCALES
+    else:
+        kernel = source
     return np.flatnonzero(kernel) if kernel.any() else np.arange(len(kernel))
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | Path) -> RunFolder:
     """Read a run folder, of which any file may be missing."""
     folder = Path(folder)
 
     def found(name: str, read: Callable, otherwise):
         return read(folder / name) if (folder / name).is_file() else otherwise
 
-    return Run(
+    return RunFolder(
         config=found("config.yaml", lambda path: yaml.safe_load(path.read_text()), {}),
-        summary=found("summary.json", lambda path: json.loads(path.read_text()), {}),
+        summary=Summary.read(folder),
         history=found("gradients.npz", GradientHistory.load, None),
         probes=found("probes.npz", _read_arrays, None),
         epochs=found("history.csv", read_columns, {}),
@@ -106,8 +112,8 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
 def _number(text: str | None) -> float:
     """Keras writes NA where an epoch lacks a value."""
     try:
-        return float(text)
-    except (TypeError, ValueError):
+        return math.nan if text is None else float(text)
+    except ValueError:
         return math.nan
 
 
@@ -155,7 +161,8 @@ def theory_of(config: dict, activation_rms: np.ndarray):
 
         low, high = -80.0, 80.0
         if excess(low) < 0 < excess(high):
-            return predicted(brentq(excess, low, high, xtol=1e-6), depth)
+            level: Any = brentq(excess, low, high, xtol=1e-6)
+            return predicted(level, depth)
         # A narrow layer may lie a little outside of what a wide one can: below sigmoid's 1/2, say.
         return predicted(low if excess(low) >= 0 else high, depth)
     except (ValueError, TypeError):
@@ -165,7 +172,7 @@ def theory_of(config: dict, activation_rms: np.ndarray):
 def _settings(node: dict) -> tuple[str, dict]:
     """Return the name of what a config node makes, as theory knows it, and its own parameters."""
     parameters = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    name = node.get("_target_", "linear").rpartition(".")[2]
+    name = str(node.get("_target_", "linear")).rpartition(".")[2]
     if name == "Activation":
         return parameters.pop("activation", name), parameters
     if name == "PReLU":

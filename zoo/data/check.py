@@ -94,8 +94,7 @@ def _check_x(x: np.ndarray, where: str) -> np.ndarray:
         raise UserError(f"{where}: x is of type {x.dtype}: give numbers.")
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise UserError(f"{where}: x is {x.shape}: give (n, features), (n, h, w) or (n, h, w, c).")
-    finite = x.dtype.kind != "f" or np.isfinite(x)
-    if not np.all(finite):
+    if x.dtype.kind == "f" and not (finite := np.isfinite(x)).all():
         raise UserError(f"{where}: x holds NaN or infinity (first: row {_first(~finite)}): fill or drop those samples.")
     largest = max(float(x.max()), -float(x.min()))
     if largest > LARGEST:

@@ -5,6 +5,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from zoo.data import check, split
 from zoo.data import stream as streams
 from zoo.data.check import Part
 from zoo.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 TEST_SHARE, TEST_SEED = 0.2, 0  # where no test part comes with the data: the same one whatever the run's seed
 CHUNK = 100  # samples scaled at a time: small enough to stay in the processor's cache
@@ -45,7 +49,7 @@ class Source:
     image_size: tuple[int, int] | None = None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
     """A data set ready for training.
 
@@ -61,13 +65,13 @@ class Dataset:
         batch_size: samples a step.
         seed: of the order in which training sees the samples, and of their augmentation.
         rows: (train_size,) int64, where each training sample stands in the source's own training part.
-        files: the paths that a stream reads; empty for arrays.
         stream: `zoo.data.stream.training_stream` of the training part, which takes the rest of its options.
+        files: the paths that a stream reads; empty for arrays.
     """
 
-    train: object = dataclasses.field(repr=False)
-    validation: object = dataclasses.field(repr=False)
-    test: object = dataclasses.field(repr=False)
+    train: "Part | tf.data.Dataset" = dataclasses.field(repr=False)
+    validation: "Part | tf.data.Dataset" = dataclasses.field(repr=False)
+    test: "Part | tf.data.Dataset" = dataclasses.field(repr=False)
     input_shape: tuple[int, ...]
     classes: int
     task: str
@@ -75,9 +79,9 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     batch_size: int = 32
     seed: int = 0
-    rows: np.ndarray = dataclasses.field(default=(), repr=False)
-    files: np.ndarray = dataclasses.field(default=(), repr=False)
-    stream: Callable = dataclasses.field(default=None, repr=False)
+    rows: np.ndarray = dataclasses.field(repr=False)
+    stream: Callable = dataclasses.field(repr=False)
+    files: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], str), repr=False)
 
     @property
     def steps(self) -> int:
@@ -213,28 +217,29 @@ def _split(
     """
 
     def strata(part: str) -> np.ndarray:
-        y = parts[part][1]
+        y = arrays[part][1]
         return np.zeros(len(y), int) if task == "regression" else y.reshape(-1).astype(int)
 
-    def select(part: str, index: np.ndarray) -> Part:
-        return tuple(array[index] for array in parts[part])
+    def select(part: str, index: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(array[index] for array in arrays[part])
 
+    arrays: dict[str, tuple[np.ndarray, ...]] = {**parts}
+    arrays["train"] += (np.arange(len(parts["train"][1])),)
     count = len(np.unique(strata("train")))
-    parts = {**parts, "train": (*parts["train"], np.arange(len(parts["train"][1])))}
-    if "test" not in parts:
+    if "test" not in arrays:
         stay, out = split.take_out(strata("train"), count, TEST_SHARE, TEST_SEED, f"{name}: a test part of 20 %")
-        parts["train"], parts["test"] = select("train", stay), select("train", out)
-    if limit is not None or "validation" in parts:
-        parts["train"] = select("train", split.stratified_order(strata("train"), seed)[:limit])
-    if "validation" in parts:
-        parts["validation"] = select("validation", split.stratified_order(strata("validation"), seed))
+        arrays["train"], arrays["test"] = select("train", stay), select("train", out)
+    if limit is not None or "validation" in arrays:
+        arrays["train"] = select("train", split.stratified_order(strata("train"), seed)[:limit])
+    if "validation" in arrays:
+        arrays["validation"] = select("validation", split.stratified_order(strata("validation"), seed))
     else:
         if folds:
             stay, out = split.take_fold(strata("train"), count, folds, fold, seed)
         else:
             stay, out = split.take_out(strata("train"), count, validation, seed, f"data.validation={validation}")
-        parts["train"], parts["validation"] = select("train", stay), select("train", out)
-    return {part: arrays[:2] for part, arrays in parts.items()}, parts["train"][2]
+        arrays["train"], arrays["validation"] = select("train", stay), select("train", out)
+    return {part: (x, y) for part, (x, y, *_) in arrays.items()}, arrays["train"][2]
 
 
 def _scale_arrays(source: Source, parts: dict[str, Part], scaling: str, batch_size: int, **training) -> dict:
@@ -296,6 +301,7 @@ def _moments(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         n += columns.shape[1]
         total = total + columns.sum(1)
         squares = squares + np.einsum("ij,ij->i", columns, columns)
+    assert first is not None  # a part has a sample at least
     mean = total / n
     deviation = np.sqrt(np.maximum(squares / n - mean**2, 0))
     return first[:, 0] + mean, np.where(deviation == 0, 1.0, deviation)

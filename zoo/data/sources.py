@@ -5,6 +5,7 @@ import socket
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def digits(**options) -> Dataset:
     """
     from sklearn.datasets import load_digits
 
-    raw = load_digits()
+    raw: Any = load_digits()  # a Bunch; it has no types
     images = raw.images.astype(np.uint8)
     return prepare(Source("digits", (images, raw.target), maximum=16, class_names=DIGITS), **options)
 

@@ -30,7 +30,9 @@ def take_out(strata: np.ndarray, count: int, share: float, seed: int, what: str)
     if min(taken, n - taken) < count:
         each = f"{count}, one a class" if count > 1 else "one"
         raise UserError(f"{what} splits {n} samples into {n - taken} and {taken}, and each needs {each}: change it.")
-    return tuple(train_test_split(np.arange(n), test_size=share, stratify=strata, random_state=seed))
+    parts = train_test_split(np.arange(n), test_size=share, stratify=strata, random_state=seed)
+    stay, out = map(np.asarray, parts)
+    return stay, out
 
 
 def take_fold(strata: np.ndarray, count: int, folds: int, fold: int, seed: int) -> Indices:
@@ -40,7 +42,8 @@ def take_fold(strata: np.ndarray, count: int, folds: int, fold: int, seed: int) 
     _check_sizes(strata, count, folds, f"data.folds={folds}")
     splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(strata, strata))
     rng = np.random.default_rng(seed)  # scikit-learn keeps the data's order, which may be by class
-    return tuple(rng.permutation(index) for index in splits[fold])
+    stay, out = splits[fold]
+    return rng.permutation(stay), rng.permutation(out)
 
 
 def _check_sizes(strata: np.ndarray, count: int, needed: int, what: str) -> None:

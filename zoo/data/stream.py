@@ -8,7 +8,7 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -48,7 +48,8 @@ def _random_crop_flip(images, seed):
     import tensorflow as tf
 
     shape = tf.shape(images)[:1]
-    corner = tf.random.stateless_uniform((2, shape[0]), seed, maxval=2 * PAD + 1, dtype=tf.int32)
+    corners = (2, shape[0])
+    corner = tf.random.stateless_uniform(corners, seed, maxval=2 * PAD + 1, dtype=tf.int32)  # pyright: ignore[reportArgumentType]
     flip = tf.random.stateless_uniform(shape, seed + 1) < 0.5
     return crop_flip(images, corner[0], corner[1], flip)
 
@@ -67,7 +68,7 @@ def read_image(path, image_size: tuple[int, int]):
 
 
 @contextlib.contextmanager
-def reading(files: Sequence[str]):
+def reading(files: np.ndarray):
     """Within it, TensorFlow's error about a file that it could not read becomes a `UserError` that names the file.
 
     Its own does not. To find the file means to read every one, so that is done after a failure, not before each run.
@@ -179,7 +180,7 @@ def training_stream(
         return (_random_crop_flip(x, seeds[0]) if augment else x), y
 
     with tf.device("CPU:0"):
-        begun = tf.Variable(epoch, dtype=tf.int64, trainable=False)
+        begun = tf.Variable(tf.constant(epoch, tf.int64), trainable=False)
 
     @as_written
     def planned(number):
@@ -187,7 +188,7 @@ def training_stream(
 
     epochs = tf.data.Dataset.counter(epoch) if endless else tf.data.Dataset.range(1)
     # The order of the next epoch is drawn while this one trains.
-    dataset = epochs.map(planned).prefetch(1).flat_map(batches)
+    dataset = epochs.map(planned).prefetch(1).flat_map(batches)  # pyright: ignore[reportArgumentType]
     dataset = dataset.map(read, tf.data.AUTOTUNE)
     if together > 1:
         dataset = dataset.flat_map(as_written(lambda *part: tf.data.Dataset.from_tensor_slices(part)))
@@ -236,7 +237,14 @@ def plan(seed: int, epoch: int, size: int, batch_size: int):
     batches = math.ceil(size / batch_size)
     with tf.device("CPU:0"):  # where the input pipeline runs: the order is the same whoever asks
         key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-        draws = tf.random.stateless_uniform((size + 2 * batches,), key, None, None, tf.int32, alg="philox")
+        draws = tf.random.stateless_uniform(
+            (size + 2 * batches,),
+            key,
+            minval=None,  # pyright: ignore[reportArgumentType]
+            maxval=None,
+            dtype=tf.int32,
+            alg="philox",
+        )
         order = tf.math.top_k(draws[:size], size).indices  # `argsort` is the same with ten times the operations
         return tf.cast(order, tf.int64), tf.reshape(draws[size:], (batches, 2))
 
@@ -260,14 +268,14 @@ def _loader(
     import tensorflow as tf
 
     with tf.device("CPU:0"):  # a constant would land on the accelerator, which the input pipeline cannot use
-        x, y = tf.constant(x), tf.constant(y)
-        shift, scale = tf.constant(shift, tf.float32), tf.constant(scale, tf.float32)
+        samples, targets = tf.constant(x), tf.constant(y)
+        offset, unit = tf.constant(shift, tf.float32), tf.constant(scale, tf.float32)
+    read = functools.partial(read_image, image_size=image_size) if image_size else None
 
     def load(rows):
-        batch = tf.gather(x, rows)
-        if image_size:
-            batch = tf.map_fn(lambda path: read_image(path, image_size), batch, fn_output_signature=tf.float32)
-            batch = (batch - shift) / scale
-        return batch, tf.gather(y, rows)
+        batch = tf.gather(samples, rows)
+        if read:
+            batch = (tf.map_fn(read, batch, fn_output_signature=tf.float32) - offset) / unit
+        return batch, tf.gather(targets, rows)
 
     return load

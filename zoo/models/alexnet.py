@@ -4,14 +4,18 @@ Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convoluti
 """
 
 import functools
+from typing import Any
 
 import keras
 
 from zoo.models.blocks import Blocks, check_images
 
 # Section 5: weights N(0, 0.01^2); biases 1 in the second, fourth and fifth convolution and the hidden dense layers.
-DEFAULTS = {"activation": "relu", "initializer": functools.partial(keras.initializers.RandomNormal, stddev=0.01)}
-SMALL_DEFAULTS = {"activation": "relu", "initializer": "he_normal"}
+DEFAULTS: dict[str, Any] = {
+    "activation": "relu",
+    "initializer": functools.partial(keras.initializers.RandomNormal, stddev=0.01),
+}
+SMALL_DEFAULTS: dict[str, Any] = {"activation": "relu", "initializer": "he_normal"}
 
 
 def alexnet(
@@ -51,8 +55,7 @@ def alexnet(
         return LocalResponseNormalization(name=name)(x) if response_normalization and b.normalization is None else x
 
     def hidden(x, units, bias, name):
-        x = b.normalize(b.dense(x, units, bias=bias, name=name), name=f"{name}_norm")
-        return b.drop(b.activate(x, name=f"{name}_activation"), name=f"{name}_dropout", rate=head_dropout)
+        return b.finish(b.dense(x, units, bias=bias, name=name), name=name, rate=head_dropout)
 
     if small:
         check_images("alexnet_small", input_shape)
@@ -91,6 +94,6 @@ class LocalResponseNormalization(keras.layers.Layer):
     def call(self, a):
         """(batch, height, width, channels) -> the same."""
         channels = a.shape[-1]
-        squares = keras.ops.pad(keras.ops.square(a), [[0, 0], [0, 0], [0, 0], [2, 2]])
+        squares: Any = keras.ops.pad(keras.ops.square(a), [[0, 0], [0, 0], [0, 0], [2, 2]])
         energy = sum(squares[..., j : j + channels] for j in range(5))
         return a * (2.0 + 1e-4 * energy) ** -0.75

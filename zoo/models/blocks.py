@@ -8,6 +8,7 @@ and a regularizer of its own: a shared initializer instance would give equal wei
 import functools
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 
@@ -49,7 +50,7 @@ class Blocks:
         self.activation = activation
         self.initializer = initializer
         self.bias_initializer = bias_initializer
-        self.normalization = normalization or None
+        self.normalization: Callable | None = normalization or None
         self.regularizer = regularizer or None
         self.dropout = dropout
 
@@ -124,11 +125,11 @@ class Blocks:
         layer = keras.layers.SpatialDropout2D if len(x.shape) == 4 else keras.layers.Dropout
         return layer(rate, name=name)(x)
 
-    def finish(self, x, *, name: str, **options):
+    def finish(self, x, *, name: str, rate: float | None = None, **options):
         """Normalize, activate and drop: what follows a layer in most families; layers `{name}_norm`, ..."""
         x = self.normalize(x, name=f"{name}_norm", **options)
         x = self.activate(x, name=f"{name}_activation")
-        return self.drop(x, name=f"{name}_dropout")
+        return self.drop(x, name=f"{name}_dropout", rate=rate)
 
 
 def _make(get: Callable, choice: Choice):
@@ -180,11 +181,12 @@ def _fused_call(layer: keras.layers.BatchNormalization, inputs, training=None, m
     n = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype)
     variance = variance * (n - 1) / n  # the kernel returns the unbiased estimate, Keras keeps the biased one
     for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        assert moving is not None  # a layer that is called is built
         moving.assign(moving * layer.momentum + value * (1.0 - layer.momentum))
     return y
 
 
-NORMALIZATIONS = {
+NORMALIZATIONS: dict[str, Callable] = {
     "batch": batch_normalization,
     "layer": keras.layers.LayerNormalization,
     "group": keras.layers.GroupNormalization,
@@ -202,7 +204,7 @@ class OrthogonalRegularizer(keras.regularizers.OrthogonalRegularizer):
     def __init__(self, factor: float = 0.01, mode: str = "columns"):
         super().__init__(factor=factor, mode=mode)
 
-    def __call__(self, kernel):
+    def __call__(self, kernel: Any):
         kernel = keras.ops.reshape(kernel, (-1, kernel.shape[-1]))
         if kernel.shape[1 if self.mode == "columns" else 0] == 1:
             return keras.ops.zeros((), kernel.dtype)

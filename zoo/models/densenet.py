@@ -3,6 +3,8 @@
 Huang, Liu, van der Maaten & Weinberger 2017, Densely connected convolutional networks, section 3 and table 1.
 """
 
+from typing import Any
+
 import keras
 
 from zoo.errors import UserError
@@ -12,7 +14,7 @@ from zoo.models.blocks import Blocks, check_images
 IMAGENET = {121: [6, 12, 24, 16], 169: [6, 12, 32, 32], 201: [6, 12, 48, 32]}
 
 # Section 4.2: weights as in He et al. 2015 (rectifiers), eq. 10.
-DEFAULTS = {"activation": "relu", "initializer": "he_normal", "normalization": "batch"}
+DEFAULTS: dict[str, Any] = {"activation": "relu", "initializer": "he_normal", "normalization": "batch"}
 
 
 def densenet(

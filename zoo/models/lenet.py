@@ -3,13 +3,15 @@
 LeCun, Bottou, Bengio & Haffner 1998, Gradient-based learning applied to document recognition, section II.B.
 """
 
+from typing import Any
+
 import keras
 
 from zoo.errors import UserError
 from zoo.models.blocks import Blocks, check_images
 
 # Tanh is the paper's (appendix A); the initializer is that of LeCun et al. 1998, Efficient BackProp, eq. 16.
-DEFAULTS = {"activation": "tanh", "initializer": "lecun_normal"}
+DEFAULTS: dict[str, Any] = {"activation": "tanh", "initializer": "lecun_normal"}
 
 POOLING = {"average": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}
 

@@ -5,6 +5,7 @@ Mishkin & Matas 2016, All you need is a good init, algorithm 1.
 
 import functools
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,7 +36,7 @@ def lsuv(model: keras.Model, x, *, tolerance: float = 0.1, trials: int = 10) -> 
     Returns:
         `model`. A layer whose output does not vary (zero weights) is left as it is.
     """
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, SCALED)]
+    layers = [layer for layer in _within(model) if isinstance(layer, SCALED)]
     done = set()
 
     def scale_then_call(layer, *args, **kwargs):
@@ -45,7 +46,7 @@ def lsuv(model: keras.Model, x, *, tolerance: float = 0.1, trials: int = 10) -> 
             activation, layer.activation = layer.activation, None
             try:
                 for _ in range(trials):
-                    variance = float(np.var(keras.ops.convert_to_numpy(call()).astype("float64")))
+                    variance = float(np.var(np.asarray(keras.ops.convert_to_numpy(call())), dtype="float64"))
                     if abs(variance - 1) < tolerance or variance == 0:
                         break
                     layer.kernel.assign(layer.kernel / math.sqrt(variance))
@@ -61,3 +62,19 @@ def lsuv(model: keras.Model, x, *, tolerance: float = 0.1, trials: int = 10) -> 
         for layer in layers:
             del layer.call
     return model
+
+
+def _within(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers in the model, in nested models and in what layers hold as attributes, as a wrapper does."""
+    found, seen, waiting = [], set(), [model]
+    while waiting:
+        thing: Any = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, keras.layers.Layer):
+            found.append(thing)
+            waiting += [*(thing.layers if isinstance(thing, keras.Model) else []), *vars(thing).values()]
+        elif isinstance(thing, dict | list | tuple):
+            waiting += thing.values() if isinstance(thing, dict) else thing
+    return found

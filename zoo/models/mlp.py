@@ -1,10 +1,12 @@
 """Multilayer perceptron: the plain deep network on which vanishing gradients were first seen."""
 
+from typing import Any
+
 import keras
 
 from zoo.models.blocks import Blocks
 
-DEFAULTS = {"activation": "relu", "initializer": "he_normal"}
+DEFAULTS: dict[str, Any] = {"activation": "relu", "initializer": "he_normal"}
 
 
 def mlp(

@@ -4,6 +4,8 @@ He, Zhang, Ren & Sun 2015, Deep residual learning for image recognition, table 1
 pre-activation: He et al. 2016, Identity mappings in deep residual networks.
 """
 
+from typing import Any
+
 import keras
 
 from zoo.errors import UserError
@@ -13,7 +15,7 @@ from zoo.models.blocks import Blocks, check_images
 IMAGENET = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
 
 # Section 3.4: batch normalization after each convolution, weights as in He et al. 2015 (rectifiers), eq. 10.
-DEFAULTS = {"activation": "relu", "initializer": "he_normal", "normalization": "batch"}
+DEFAULTS: dict[str, Any] = {"activation": "relu", "initializer": "he_normal", "normalization": "batch"}
 
 
 def resnet(

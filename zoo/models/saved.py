@@ -1,6 +1,7 @@
 """A model that was saved before, as a model of the zoo: to be diagnosed or trained on."""
 
 from pathlib import Path
+from typing import cast
 
 import keras
 
@@ -18,7 +19,7 @@ def saved(path: str) -> keras.Model:
     if not Path(path).is_file():
         raise UserError(f"model.path={path}: there is no such file; give model.path=FILE.keras.")
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        return cast(keras.Model, keras.models.load_model(path, compile=False, safe_mode=True))
     except (ValueError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"model.path={path}: Keras cannot load it ({reason}).") from error

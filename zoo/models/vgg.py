@@ -3,6 +3,8 @@
 Simonyan & Zisserman 2015, Very deep convolutional networks for large-scale image recognition, table 1.
 """
 
+from typing import Any
+
 import keras
 
 from zoo.errors import UserError
@@ -17,8 +19,9 @@ LAYERS = {
 }
 
 # Section 3.1 starts the deep nets from a trained shallow one, and notes that Glorot & Bengio's initializer will do.
-DEFAULTS = {"activation": "relu", "initializer": "glorot_uniform"}
-SMALL_DEFAULTS = {"activation": "relu", "initializer": "he_normal", "normalization": "batch"}
+DEFAULTS: dict[str, Any] = {"activation": "relu", "initializer": "glorot_uniform"}
+SMALL_DEFAULTS: dict[str, Any] = {"activation": "relu", "initializer": "he_normal", "normalization": "batch"}
+BATCH_NORM: dict[str, Any] = {"epsilon": 1.001e-5, "momentum": 0.9}
 
 
 def vgg(
@@ -61,13 +64,12 @@ def vgg(
             block, layer = block + 1, 1
         else:
             conv = f"block{block}_conv{layer}"
-            x = b.finish(b.conv(x, units, 3, name=conv), name=conv, epsilon=1.001e-5, momentum=0.9)
+            x = b.finish(b.conv(x, units, 3, name=conv), name=conv, **BATCH_NORM)
             layer += 1
     if small:
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     else:
         x = keras.layers.Flatten(name="flatten")(x)
         for fc in ("fc1", "fc2"):
-            x = b.normalize(b.dense(x, 4096, name=fc), name=f"{fc}_norm", epsilon=1.001e-5, momentum=0.9)
-            x = b.drop(b.activate(x, name=f"{fc}_activation"), name=f"{fc}_dropout", rate=head_dropout)
+            x = b.finish(b.dense(x, 4096, name=fc), name=fc, rate=head_dropout, **BATCH_NORM)
     return keras.Model(inputs, b.logits(x, classes), name=name)

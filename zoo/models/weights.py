@@ -114,7 +114,9 @@ def _count(file: Path) -> int:
 
     def read(stream):
         with h5py.File(stream, "r") as h5:
-            h5["layers"].visititems(lambda path, item: paths.append(path) if isinstance(item, h5py.Dataset) else None)
+            if not isinstance(layers := h5["layers"], h5py.Group):
+                raise KeyError("layers")
+            layers.visititems(lambda path, item: paths.append(path) if isinstance(item, h5py.Dataset) else None)
 
     if file.suffix == ".keras":
         with zipfile.ZipFile(file) as archive, archive.open("model.weights.h5") as stream:

@@ -33,7 +33,7 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     from mlflow.exceptions import MlflowException
 
     from zoo.archive.differences import told_apart
-    from zoo.archive.summary import read_summary
+    from zoo.archive.summary import Summary
     from zoo.config import home
     from zoo.errors import UserError
     from zoo.report.comparison import write_comparison
@@ -48,7 +48,7 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
         raise UserError(f"the query cannot be read: {error}") from error
     if not found:
         raise UserError(f"no finished run of the experiment {experiment} answers to: {query}")
-    summaries = [read_summary(store.folder_of(run, out / "runs")) for run in found]
+    summaries = [Summary.read(store.folder_of(run, out / "runs")) for run in found]
     runs, keys = told_apart(summaries, [run.data.params for run in found])
     title = query or f"all finished runs of {experiment}"
     print(sweep_table(runs, title, keys))

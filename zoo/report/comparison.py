@@ -7,15 +7,15 @@ seed share the probe batch, so its gradients can be compared whatever their own 
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.archive.summary import sort_value
-from zoo.report.entries import row_of
+from zoo.archive.summary import Summary
+from zoo.report.entries import entry_of
 from zoo.report.page import page_text
 from zoo.report.pictures.style import save
 from zoo.report.slide import comparison_figure
 
 
 def write_comparison(
-    runs: Sequence[dict],
+    runs: Sequence[Summary],
     keys: Sequence[str],
     folder: str | Path,
     title: str,
@@ -26,7 +26,7 @@ def write_comparison(
     """Write `comparison.html` and `comparison.png` into `folder`; return their paths.
 
     Args:
-        runs: summaries, each with the run's `"folder"`.
+        runs: their summaries.
         keys: of the overrides that differ between runs.
         folder: of the sweep.
         title: of the page.
@@ -34,10 +34,10 @@ def write_comparison(
         mlflow: address of MLflow's pages.
     """
     folder = Path(folder)
-    rows = [row_of(summary, keys) for summary in runs]
-    rows.sort(key=lambda row: (row.metric is None, sort_value(row.summary) if row.metric else 0.0))
+    entries = [entry_of(summary, keys) for summary in runs]
+    entries.sort(key=lambda entry: (entry.metric is None, entry.metric.rank if entry.metric else 0.0))
     page, picture = folder / "comparison.html", folder / "comparison.png"
     link = f"{mlflow.rstrip('/')}/#/experiments/{experiment_id}/runs/" if experiment_id else None
-    page.write_text(page_text(rows, list(keys), title, folder, link), encoding="utf-8")
-    save(comparison_figure(rows, list(keys), title), picture)
+    page.write_text(page_text(entries, list(keys), title, folder, link), encoding="utf-8")
+    save(comparison_figure(entries, list(keys), title), picture)
     return [page, picture]

@@ -8,32 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.archive.differences import REPEATS, gathered, setting_of
 from zoo.archive.run import kernel_layers
-from zoo.archive.summary import chosen_metric, overridden
+from zoo.archive.summary import Metric, Summary, less_is_better
 from zoo.report.pictures.style import INK
 from zoo.telemetry.history import GradientHistory
 
 MEASURES = ("gradient_norm", "delta_norm", "activation_rms")
-REPEATS = ("seed", "data.fold")  # runs that differ in nothing else are repeats of one setting
-ERRORS = ("test_loss", "test_rmse")  # metrics of which less is better
 
 
 @dataclasses.dataclass
-class Row:
+class Entry:
     """One run, as it is shown.
 
     Attributes:
         summary: of the run.
         values: of the keys that differ.
-        metric: name and value of the test metric; `None` unless the run finished.
-        setting: what it shares with its repeats.
+        metric: of the test part; `None` unless the run finished.
+        setting: the values that it shares with its repeats.
         layers: names of the layers in the profiles.
         profiles: for each measure (2, layers) float64: at step 0 and at the end.
     """
 
-    summary: dict
+    summary: Summary
     values: list[str]
-    metric: tuple[str, float] | None
+    metric: Metric | None
     setting: tuple[str, ...]
     layers: list[str] = dataclasses.field(default_factory=list)
     profiles: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -41,43 +40,35 @@ class Row:
     @property
     def verdict(self) -> str:
         """The verdict's name; what became of the run if it did not finish."""
-        if self.summary["status"] != "FINISHED":
-            return self.summary["status"]
-        return (self.summary.get("verdict") or {}).get("name", "-")
+        return self.summary.word
 
     @property
     def confidence(self) -> float:
         """How certain the verdict is; 0 if there is none, or if it is undecided."""
-        return (self.summary.get("verdict") or {}).get("confidence") or 0.0
+        return self.summary.verdict.confidence if self.summary.verdict else 0.0
 
     @property
     def sentence(self) -> str:
         """The verdict's sentence and what to try; the reason if the run did not finish."""
-        if self.summary["status"] != "FINISHED":
-            return self.summary.get("reason") or "no reason was recorded"
-        verdict = self.summary.get("verdict") or {"sentence": "gradients were not tracked"}
-        return "\n".join([verdict["sentence"], *(f"try {remedy}" for remedy in verdict.get("remedies", [])[:3])])
+        if not self.summary.finished:
+            return self.summary.reason or "no reason was recorded"
+        if (verdict := self.summary.verdict) is None:
+            return "gradients were not tracked"
+        return "\n".join([verdict.sentence, *(f"try {remedy}" for remedy in verdict.remedies[:3])])
 
     @property
     def value(self) -> float:
         """The metric's value; NaN if there is none."""
-        return self.metric[1] if self.metric else math.nan
+        return self.metric.value if self.metric else math.nan
 
 
-def row_of(summary: dict, keys: Sequence[str]) -> Row:
+def entry_of(summary: Summary, keys: Sequence[str]) -> Entry:
     """Read what is shown of a run: its values of `keys`, metric and profiles."""
-    overrides = overridden(summary)
-    finished = summary["status"] == "FINISHED"
-    setting = tuple(sorted(o for o in summary["overrides"] if o.partition("=")[0] not in REPEATS))
-    row = Row(
-        summary,
-        [overrides.get(key, "") for key in keys],
-        chosen_metric(summary) if finished else None,
-        setting if finished else ("", summary["folder"]),
-    )
-    if finished:  # what a killed run left may be half a file
-        row.layers, row.profiles = read_profiles(summary["folder"])
-    return row
+    values = [summary.chosen.get(key, "") for key in keys]
+    entry = Entry(summary, values, summary.metric if summary.finished else None, setting_of(summary, keys))
+    if summary.finished:  # what a killed run left may be half a file
+        entry.layers, entry.profiles = read_profiles(summary.folder)
+    return entry
 
 
 def read_profiles(folder: str | Path) -> tuple[list[str], dict[str, np.ndarray]]:
@@ -107,20 +98,20 @@ def varied(keys: Sequence[str]) -> list[int]:
     return [i for i, key in enumerate(keys) if key not in REPEATS]
 
 
-def label(row: Row, keys: Sequence[str], *, named: bool) -> str:
+def label(entry: Entry, keys: Sequence[str], *, named: bool) -> str:
     """Return the values that tell a run from the others.
 
     Args:
-        row: of the run.
+        entry: of the run.
         keys: that differ.
         named: `depth=5 seed=1`, repeats told apart; or `5`, as under a heading that names the keys.
     """
-    shown = [i for i in (range(len(keys)) if named else varied(keys)) if row.values[i]]
+    shown = [i for i in (range(len(keys)) if named else varied(keys)) if entry.values[i]]
     if not shown:
-        return row.summary["name"]
+        return entry.summary.name
     if not named:
-        return " · ".join(row.values[i] for i in shown)
-    return " ".join(f"{name}={row.values[i]}" for i, name in enumerate(short_keys(keys)) if i in shown)
+        return " · ".join(entry.values[i] for i in shown)
+    return " ".join(f"{name}={entry.values[i]}" for i, name in enumerate(short_keys(keys)) if i in shown)
 
 
 def short_keys(keys: Sequence[str]) -> list[str]:
@@ -129,36 +120,19 @@ def short_keys(keys: Sequence[str]) -> list[str]:
     return [name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)]
 
 
-def settings(rows: Iterable[Row]) -> list[list[Row]]:
-    """Gather the repeats of each setting, in the order of their first rows."""
-    groups: dict[tuple, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.setting, []).append(row)
-    return list(groups.values())
+def settings(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Gather the repeats of each setting, in the order of their first entries."""
+    return gathered(entries, lambda entry: entry.setting)
 
 
-def mean_and_deviation(group: Sequence[Row]) -> tuple[float, float]:
-    """Return the mean and the standard deviation (n - 1) of the metric over repeats, NaN where it cannot be told."""
-    values = np.array([row.value for row in group])
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-
-def with_deviation(mean: float, deviation: float) -> str:
-    """0.91528, 0.0098 -> "0.9153 ± 0.0098": as many digits as the deviation leaves a meaning."""
-    if not (math.isfinite(mean) and deviation > 0):
-        return f"{mean:.4g} ± {deviation:.2g}"
-    digits = min(6, max(0, 1 - math.floor(math.log10(deviation))))
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
-
-
-def metric_of(rows: list[Row]) -> str:
+def metric_of(entries: list[Entry]) -> str:
     """Return the name of the metric that most of the page is about: that of the first run that has one."""
-    return next((row.metric[0] for row in rows if row.metric), "metric")
+    return next((entry.metric.name for entry in entries if entry.metric), "metric")
 
 
-def verdict_of_most(cell: list[Row]) -> str:
+def verdict_of_most(cell: list[Entry]) -> str:
     """Return the verdict of most of a cell's runs, and of how many if not of all."""
-    name, count = collections.Counter(row.verdict for row in cell).most_common(1)[0]
+    name, count = collections.Counter(entry.verdict for entry in cell).most_common(1)[0]
     return name if count == len(cell) else f"{name} {count}/{len(cell)}"
 
 
@@ -169,26 +143,26 @@ class Grid:
     keys: tuple[str, str]
     down: list[str]
     across: list[str]
-    cells: dict[tuple[str, str], list[Row]]
+    cells: dict[tuple[str, str], list[Entry]]
 
     def means(self) -> np.ndarray:
         """(down, across): the mean metric of each cell; NaN where no run finished or the cell is empty."""
         means = np.full((len(self.down), len(self.across)), np.nan)
-        for (a, b), rows in self.cells.items():
-            values = [row.value for row in rows if row.metric]
+        for (a, b), entries in self.cells.items():
+            values = [entry.value for entry in entries if entry.metric]
             if values:
                 means[self.down.index(a), self.across.index(b)] = np.mean(values)
         return means
 
 
-def grid_of(rows: list[Row], keys: list[str]) -> Grid | None:
+def grid_of(entries: list[Entry], keys: list[str]) -> Grid | None:
     """Return the grid when exactly two keys vary besides seeds and folds."""
     two = varied(keys)
-    if len(two) != 2 or not rows:
+    if len(two) != 2 or not entries:
         return None
-    cells: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        cells.setdefault((row.values[two[0]], row.values[two[1]]), []).append(row)
+    cells: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        cells.setdefault((entry.values[two[0]], entry.values[two[1]]), []).append(entry)
     down, across = (sorted({pair[i] for pair in cells}, key=_natural) for i in range(2))
     return Grid((keys[two[0]], keys[two[1]]), down, across, cells)
 
@@ -216,6 +190,6 @@ def heat_colours(means: np.ndarray, metric: str) -> list[list[tuple[str, str]]]:
                 found[-1].append(("#D0D0D0", INK))
                 continue
             share = (value - low) / (high - low) if high > low else 1.0
-            share = 1.0 - share if metric in ERRORS and high > low else share
+            share = 1.0 - share if less_is_better(metric) and high > low else share
             found[-1].append((to_hex(colormaps["viridis"](share)), INK if share > 0.55 else "#FFFFFF"))
     return found

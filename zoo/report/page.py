@@ -15,30 +15,30 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.archive.differences import mean_and_deviation
+from zoo.archive.summary import less_is_better
 from zoo.report.entries import (
-    ERRORS,
-    Row,
+    Entry,
     grid_of,
     heat_colours,
     label,
-    mean_and_deviation,
     metric_of,
     settings,
     verdict_of_most,
-    with_deviation,
 )
 from zoo.report.pictures.scales import decades
 from zoo.report.pictures.style import RED, VERDICTS
+from zoo.report.text import over_repeats
 
 SPARK = (120, 30)  # pixels
 SPARK_RANGE = (-12.0, 6.0)  # decades; beyond them one run would flatten all others
 
 
-def page_text(rows: list[Row], keys: list[str], title: str, folder: Path, link: str | None) -> str:
+def page_text(entries: list[Entry], keys: list[str], title: str, folder: Path, link: str | None) -> str:
     """Return the page.
 
     Args:
-        rows: best first.
+        entries: best first.
         keys: that differ.
         title: of the page.
         folder: that it will lie in.
@@ -46,18 +46,18 @@ def page_text(rows: list[Row], keys: list[str], title: str, folder: Path, link: 
     """
     here = Path(__file__).parent
     script = (here / "page.js").read_text(encoding="utf-8")
-    finished = sum(row.metric is not None for row in rows)
-    counts = collections.Counter(row.verdict for row in rows)
-    told = [f"{len(rows)} runs", *(f"{n} {name}" for name, n in counts.most_common() if name != "-")]
-    if rows and finished < len(rows):
+    finished = sum(entry.metric is not None for entry in entries)
+    counts = collections.Counter(entry.verdict for entry in entries)
+    told = [f"{len(entries)} runs", *(f"{n} {name}" for name, n in counts.most_common() if name != "-")]
+    if entries and finished < len(entries):
         told.insert(1, f"{finished} finished")
     parts = {
         "title": _text(title),
         "subtitle": _text(" · ".join(told)),
-        "heat_map": _heat_map(rows, keys),
+        "heat_map": _heat_map(entries, keys),
         "chips": "\n    ".join(_chip(name, n) for name, n in counts.most_common()),
-        "table": _table(rows, keys, folder, link),
-        "data": _embedded(rows, keys),
+        "table": _table(entries, keys, folder, link),
+        "data": _embedded(entries, keys),
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
@@ -82,20 +82,20 @@ def _chip(name: str, count: int) -> str:
     )
 
 
-def _embedded(rows: list[Row], keys: list[str]) -> str:
+def _embedded(entries: list[Entry], keys: list[str]) -> str:
     """Return the JSON that the page's script draws from: log10 of the profiles, null if not finite, "0" if zero."""
     layers: dict[tuple[str, ...], int] = {}
     runs = []
-    for row in rows:
-        metric = f"{row.metric[0].removeprefix('test_')} {row.value:.4g}" if row.metric else ""
+    for entry in entries:
+        metric = f"{entry.metric.name.removeprefix('test_')} {entry.value:.4g}" if entry.metric else ""
         runs.append(
             {
-                "folder": row.summary["folder"],
-                "label": label(row, keys, named=True),
-                "verdict": row.verdict,
+                "folder": str(entry.summary.folder),
+                "label": label(entry, keys, named=True),
+                "verdict": entry.verdict,
                 "metric": metric,
-                "layers": layers.setdefault(tuple(row.layers), len(layers)),
-                "profiles": {name: [_levels(p) for p in profile] for name, profile in row.profiles.items()},
+                "layers": layers.setdefault(tuple(entry.layers), len(layers)),
+                "profiles": {name: [_levels(p) for p in profile] for name, profile in entry.profiles.items()},
             }
         )
     text = json.dumps({"layers": [list(names) for names in layers], "runs": runs}, separators=(",", ":"))
@@ -116,28 +116,28 @@ class Column:
     """A column of the table: its head, how a first press sorts it ("" is never), and the cell of a run."""
 
     head: str
-    cell: Callable[[Row], str]
+    cell: Callable[[Entry], str]
     first: str = ""
     kind: str = ""
 
 
-def _table(rows: list[Row], keys: list[str], folder: Path, link: str | None) -> str:
-    chosen = _first_chosen(rows)
-    number = {id(row): i for i, row in enumerate(rows)}
-    by_metric = _metric_column(rows)
+def _table(entries: list[Entry], keys: list[str], folder: Path, link: str | None) -> str:
+    chosen = _first_chosen(entries)
+    number = {id(entry): i for i, entry in enumerate(entries)}
+    by_metric = _metric_column(entries)
     columns = [
-        Column("", lambda row: _box(row, number[id(row)] in chosen)),
+        Column("", lambda entry: _box(entry, number[id(entry)] in chosen)),
         *_key_columns(keys),
         Column("verdict", _verdict_cell, "ascending"),
         by_metric,
-        *_repeats_column(rows, by_metric.first),
-        *_arriving_column(rows),
-        _profile_column(rows, folder),
-        Column("seconds", lambda row: _number(row.summary.get("seconds"), "{:.1f}"), "ascending", "number"),
-        Column("parameters", lambda row: _number(row.summary.get("parameters"), "{:,}"), "ascending", "number"),
+        *_repeats_column(entries, by_metric.first),
+        *_arriving_column(entries),
+        _profile_column(entries, folder),
+        Column("seconds", lambda entry: _number(entry.summary.seconds or None, "{:.1f}"), "ascending", "number"),
+        Column("parameters", lambda entry: _number(entry.summary.parameters, "{:,}"), "ascending", "number"),
     ]
     if link:
-        columns.append(Column("", lambda row: _link(row, link)))
+        columns.append(Column("", lambda entry: _link(entry, link)))
     lines = ['<table id="runs">', "<thead><tr>"]
     for column in columns:
         order = f' aria-sort="{column.first}"' if column is by_metric else ""
@@ -145,74 +145,74 @@ def _table(rows: list[Row], keys: list[str], folder: Path, link: str | None) -> 
         head = f'<button type="button">{head}</button>' if column.first else head
         lines.append(f'<th scope="col" class="{column.kind}" data-first="{column.first}"{order}>{head}</th>')
     lines.append("</tr></thead>\n<tbody>")
-    for i, row in enumerate(rows):
-        name, verdict = _text(row.summary["name"]), _text(row.verdict)
-        cells = "".join(column.cell(row) for column in columns)
+    for i, entry in enumerate(entries):
+        name, verdict = _text(entry.summary.name), _text(entry.verdict)
+        cells = "".join(column.cell(entry) for column in columns)
         lines.append(f'<tr data-run="{i}" data-name="{name}" data-verdict="{verdict}">{cells}</tr>')
     return "\n".join([*lines, "</tbody></table>"])
 
 
-def _box(row: Row, checked: bool) -> str:
-    state = ("checked" if checked else "") if row.profiles else "disabled"
-    told = f"draw the profile of {_text(row.summary['name'])}"
+def _box(entry: Entry, checked: bool) -> str:
+    state = ("checked" if checked else "") if entry.profiles else "disabled"
+    told = f"draw the profile of {_text(entry.summary.name)}"
     return f'<td><input type="checkbox" aria-label="{told}" {state}></td>'
 
 
 def _key_columns(keys: list[str]) -> list[Column]:
-    def cell(row: Row, text: str) -> str:
-        return f'<td class="key" title="{_text(row.summary["name"])}">{_text(text)}</td>'
+    def cell(entry: Entry, text: str) -> str:
+        return f'<td class="key" title="{_text(entry.summary.name)}">{_text(text)}</td>'
 
     if not keys:
-        return [Column("run", lambda row: cell(row, row.summary["name"]), "ascending")]
-    return [Column(key, lambda row, i=i: cell(row, row.values[i]), "ascending") for i, key in enumerate(keys)]
+        return [Column("run", lambda entry: cell(entry, entry.summary.name), "ascending")]
+    return [Column(key, lambda entry, i=i: cell(entry, entry.values[i]), "ascending") for i, key in enumerate(keys)]
 
 
-def _verdict_cell(row: Row) -> str:
-    verdict, failed = _text(row.verdict), "" if row.metric else " failed"
-    told = f'data-v="{verdict}" title="{_text(row.sentence)}"'
-    sure = f" <small>{row.confidence:.2f}</small>" if row.confidence else ""
-    return f'<td class="verdict{failed}" {told}>{_dot(row.verdict)}{verdict}{sure}</td>'
+def _verdict_cell(entry: Entry) -> str:
+    verdict, failed = _text(entry.verdict), "" if entry.metric else " failed"
+    told = f'data-v="{verdict}" title="{_text(entry.sentence)}"'
+    sure = f" <small>{entry.confidence:.2f}</small>" if entry.confidence else ""
+    return f'<td class="verdict{failed}" {told}>{_dot(entry.verdict)}{verdict}{sure}</td>'
 
 
-def _metric_column(rows: list[Row]) -> Column:
-    metric = metric_of(rows)
+def _metric_column(entries: list[Entry]) -> Column:
+    metric = metric_of(entries)
 
-    def cell(row: Row) -> str:
-        other = f" ({row.metric[0]})" if row.metric and row.metric[0] != metric else ""
-        return _number(row.metric and row.value, "{:.4g}" + _text(other))
+    def cell(entry: Entry) -> str:
+        other = f" ({entry.metric.name})" if entry.metric and entry.metric.name != metric else ""
+        return _number(entry.metric and entry.value, "{:.4g}" + _text(other))
 
-    return Column(metric.removeprefix("test_"), cell, "ascending" if metric in ERRORS else "descending", "number")
+    return Column(metric.removeprefix("test_"), cell, "ascending" if less_is_better(metric) else "descending", "number")
 
 
-def _repeats_column(rows: list[Row], first: str) -> list[Column]:
+def _repeats_column(entries: list[Entry], first: str) -> list[Column]:
     cells = {}
-    for group in settings(row for row in rows if row.metric):
+    for group in settings(entry for entry in entries if entry.metric):
         if len(group) > 1:
-            mean, deviation = mean_and_deviation(group)
-            cell = _number(mean, f"{with_deviation(mean, deviation)} <small>of {len(group)}</small>")
-            cells |= {id(row): cell for row in group}
+            values = [entry.value for entry in group]
+            cell = _number(mean_and_deviation(values)[0], f"{over_repeats(values)} <small>of {len(group)}</small>")
+            cells |= {id(entry): cell for entry in group}
     nothing = _number(None, "")
-    return [Column("mean ± deviation", lambda row: cells.get(id(row), nothing), first, "number")] if cells else []
+    return [Column("mean ± deviation", lambda entry: cells.get(id(entry), nothing), first, "number")] if cells else []
 
 
-def _arriving_column(rows: list[Row]) -> list[Column]:
+def _arriving_column(entries: list[Entry]) -> list[Column]:
     """The share of the output's delta that reaches the first layer, at step 0 and at the end."""
 
-    def cell(row: Row) -> str:
-        first, last = row.summary.get("arriving") or (None, None)
+    def cell(entry: Entry) -> str:
+        first, last = entry.summary.arriving or (None, None)
         return _number(last, f"{first:.0e} → {last:.0e}" if last is not None else "")
 
-    told = any(row.summary.get("arriving") for row in rows)
+    told = any(entry.summary.arriving for entry in entries)
     return [Column("reaches first layer", cell, "ascending", "number")] if told else []
 
 
-def _profile_column(rows: list[Row], folder: Path) -> Column:
-    limits = _spark_range(rows)
-    return Column("profile", lambda row: f"<td>{_spark(row, limits, folder)}</td>")
+def _profile_column(entries: list[Entry], folder: Path) -> Column:
+    limits = _spark_range(entries)
+    return Column("profile", lambda entry: f"<td>{_spark(entry, limits, folder)}</td>")
 
 
-def _link(row: Row, link: str) -> str:
-    run_id = row.summary.get("run_id")
+def _link(entry: Entry, link: str) -> str:
+    run_id = entry.summary.run_id
     if not run_id:
         return "<td></td>"
     to = _text(link + urllib.parse.quote(str(run_id)))
@@ -227,27 +227,27 @@ def _number(value: float | None, shown: str) -> str:
     return f'<td class="number" data-v="{sortable}">{shown.format(value)}</td>'
 
 
-def _first_chosen(rows: list[Row]) -> set[int]:
+def _first_chosen(entries: list[Entry]) -> set[int]:
     """Indices of the runs whose profiles are drawn when the page opens: all of few, the best and worst of many."""
-    able = [i for i, row in enumerate(rows) if row.profiles]
+    able = [i for i, entry in enumerate(entries) if entry.profiles]
     return set(able if len(able) <= 6 else able[:3] + able[-3:])
 
 
-def _spark_range(rows: list[Row]) -> tuple[float, float]:
-    values = [row.profiles["gradient_norm"].ravel() for row in rows if row.profiles]
+def _spark_range(entries: list[Entry]) -> tuple[float, float]:
+    values = [entry.profiles["gradient_norm"].ravel() for entry in entries if entry.profiles]
     values = np.concatenate(values) if values else np.zeros(0)
     low, high = decades(np.log10(values[np.isfinite(values) & (values > 0)]))
     low, high = max(low, SPARK_RANGE[0]), min(high, SPARK_RANGE[1])
     return (low, high) if low < high else SPARK_RANGE
 
 
-def _spark(row: Row, limits: tuple[float, float], folder: Path) -> str:
+def _spark(entry: Entry, limits: tuple[float, float], folder: Path) -> str:
     """Draw the weight gradient against depth, the same scale for all runs; not finite is a bar on top, zero below."""
-    if not row.profiles:
+    if not entry.profiles:
         return "–"
     width, height = SPARK
     low, high = limits
-    profiles = row.profiles["gradient_norm"]
+    profiles = entry.profiles["gradient_norm"]
     columns = np.unique(np.linspace(0, profiles.shape[1] - 1, 60).round().astype(int))
     x = 2 + (width - 4) * (columns / max(profiles.shape[1] - 1, 1) if len(columns) > 1 else np.array([0.5]))
     paths = []
@@ -270,21 +270,21 @@ def _spark(row: Row, limits: tuple[float, float], folder: Path) -> str:
         f'<svg class="spark" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
         f"<title>{told}</title>{''.join(paths)}</svg>"
     )
-    picture = Path(row.summary["folder"]) / "profile.png"
+    picture = entry.summary.folder / "profile.png"
     if not picture.is_file():
         return drawing
     to = urllib.parse.quote(Path(os.path.relpath(picture, folder)).as_posix())
     return f'<a href="{_text(to)}" target="_blank" rel="noopener">{drawing}</a>'
 
 
-def _heat_map(rows: list[Row], keys: list[str]) -> str:
-    grid = grid_of(rows, keys)
+def _heat_map(entries: list[Entry], keys: list[str]) -> str:
+    grid = grid_of(entries, keys)
     if grid is None:
         return ""
-    metric = metric_of(rows)
+    metric = metric_of(entries)
     means = grid.means()
     colours = heat_colours(means, metric)
-    index = {id(row): i for i, row in enumerate(rows)}
+    index = {id(entry): i for i, entry in enumerate(entries)}
     lines = [
         f'<section id="map"><h2>{_text(metric.removeprefix("test_"))} and verdict</h2>'
         "<p>Press a cell to draw its profiles.</p>",
@@ -301,10 +301,10 @@ def _heat_map(rows: list[Row], keys: list[str]) -> str:
                 lines.append('<td><span class="none">–</span></td>')
                 continue
             ground, ink = colours[i][j]
-            told = "\n".join(f"{row.verdict}: {row.sentence}" for row in cell)
+            told = "\n".join(f"{entry.verdict}: {entry.sentence}" for entry in cell)
             value = f"{means[i, j]:.4g}" if np.isfinite(means[i, j]) else "–"
             lines.append(
-                f'<td><button type="button" data-runs="{" ".join(str(index[id(row)]) for row in cell)}" '
+                f'<td><button type="button" data-runs="{" ".join(str(index[id(entry)]) for entry in cell)}" '
                 f'style="background:{ground};color:{ink}" title="{_text(told)}">'
                 f"{value}<small>{_text(verdict_of_most(cell))}</small></button></td>"
             )

@@ -2,39 +2,38 @@
 
 import numpy as np
 
+from zoo.archive.differences import REPEATS, mean_and_deviation
+from zoo.archive.summary import Metric
 from zoo.report.entries import (
-    ERRORS,
-    REPEATS,
+    Entry,
     Grid,
-    Row,
     grid_of,
     heat_colours,
     label,
-    mean_and_deviation,
     metric_of,
     settings,
     short_keys,
     verdict_of_most,
-    with_deviation,
 )
 from zoo.report.pictures.frame import plain, short
 from zoo.report.pictures.scales import log_line, log_scale, whole_numbers
 from zoo.report.pictures.style import COLOURS, GREY, RED, VERDICTS, styled
+from zoo.report.text import over_repeats
 
 MOST_LINES = 12
 
 
 @styled
-def comparison_figure(rows: list[Row], keys: list[str], title: str):
+def comparison_figure(entries: list[Entry], keys: list[str], title: str):
     """Draw the profiles of up to twelve settings on a slide; of more the heat map, or the best and the worst six."""
     from matplotlib.figure import Figure
 
-    groups = sorted(settings(row for row in rows if row.profiles), key=_rank)
-    grid = grid_of(rows, keys)
+    groups = sorted(settings(entry for entry in entries if entry.profiles), key=_rank)
+    grid = grid_of(entries, keys)
     figure = Figure(figsize=(13.33, 7.5))
     figure.text(0.03, 0.955, plain(short(title, 110)), fontsize=17, fontweight="bold", va="center")
     if len(groups) > MOST_LINES and grid is not None:
-        _draw_grid(figure, rows, grid)
+        _draw_grid(figure, entries, grid)
         return figure
     note = "weight gradient norm (L2) against depth"
     if len(groups) > MOST_LINES:
@@ -47,8 +46,8 @@ def comparison_figure(rows: list[Row], keys: list[str], title: str):
     return figure
 
 
-def _draw_groups(figure, groups: list[list[Row]], keys: list[str]) -> None:
-    every = [row.profiles["gradient_norm"] for group in groups for row in group]
+def _draw_groups(figure, groups: list[list[Entry]], keys: list[str]) -> None:
+    every = [entry.profiles["gradient_norm"] for group in groups for entry in group]
     values = np.concatenate([p.ravel() for p in every]) if every else np.zeros(0)
     handles = []
     for moment, (left, name) in enumerate(((0.06, "step 0"), (0.375, "the end"))):
@@ -70,9 +69,9 @@ def _draw_groups(figure, groups: list[list[Row]], keys: list[str]) -> None:
     _legend(figure, handles, keys)
 
 
-def _draw_group(ax, group: list[Row], moment: int, number: int, style: dict) -> None:
+def _draw_group(ax, group: list[Entry], moment: int, number: int, style: dict) -> None:
     """Draw a setting's mean profile and the band of its repeats; mark what a log scale cannot hold."""
-    profiles = np.stack([row.profiles["gradient_norm"][moment] for row in group if row.layers == group[0].layers])
+    profiles = np.stack([entry.profiles["gradient_norm"][moment] for entry in group if entry.layers == group[0].layers])
     x = np.arange(1, profiles.shape[1] + 1)
     usable = np.isfinite(profiles) & (profiles > 0)
     logs = np.where(usable, np.log10(profiles, where=usable, out=np.zeros_like(profiles)), np.nan)
@@ -89,12 +88,10 @@ def _draw_group(ax, group: list[Row], moment: int, number: int, style: dict) -> 
             ax.plot(where, np.full(len(where), level), marker, **place)
 
 
-def _rank(group: list[Row]) -> float:
+def _rank(group: list[Entry]) -> float:
     """Sort settings best first by their mean metric; what is not a number comes last."""
-    mean, _ = mean_and_deviation(group)
-    if np.isnan(mean):
-        return np.inf
-    return mean if group[0].metric[0] in ERRORS else -mean
+    mean, _ = mean_and_deviation([entry.value for entry in group])
+    return Metric(metric_of(group), mean).rank
 
 
 def _legend(figure, handles: list, keys: list[str]) -> None:
@@ -107,11 +104,10 @@ def _legend(figure, handles: list, keys: list[str]) -> None:
     for style, group in handles:
         figure.add_artist(Line2D([0.685, 0.715], [y, y], transform=figure.transFigure, **style))
         figure.text(0.725, y, plain(short(label(group[0], keys, named=False), 38)), fontsize=11, va="center")
-        mean, deviation = mean_and_deviation(group)
         told = verdict_of_most(group)
         if group[0].metric:
-            shown = with_deviation(mean, deviation) if len(group) > 1 else f"{mean:.4g}"
-            told += f" · {group[0].metric[0].removeprefix('test_')} {shown}"
+            shown = over_repeats([entry.value for entry in group])
+            told += f" · {group[0].metric.name.removeprefix('test_')} {shown}"
         figure.text(
             0.725,
             y - 0.4 * step,
@@ -124,8 +120,8 @@ def _legend(figure, handles: list, keys: list[str]) -> None:
         y -= step
 
 
-def _draw_grid(figure, rows: list[Row], grid: Grid) -> None:
-    metric = metric_of(rows)
+def _draw_grid(figure, entries: list[Entry], grid: Grid) -> None:
+    metric = metric_of(entries)
     means = grid.means()
     colours = heat_colours(means, metric)
     figure.text(0.03, 0.905, f"{metric.removeprefix('test_')} and verdict", fontsize=11, color=GREY, va="center")

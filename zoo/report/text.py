@@ -1,78 +1,77 @@
 """What a person reads at the end: the block of a run, the table of a sweep."""
 
-import dataclasses
+import collections
 import io
 import math
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.archive.summary import REPEATS, chosen_metric, overridden, sort_value
+from zoo.archive.differences import REPEATS, gathered, mean_and_deviation, setting_of
+from zoo.archive.summary import Metric, Summary
+from zoo.telemetry.findings import Verdict
+
+if TYPE_CHECKING:  # they import Keras
+    from zoo.telemetry.history import GradientHistory
+    from zoo.telemetry.probe import Probe
 
 BAR = 32
 MOST_ROWS = 24
-STOPPED = {"hopeless": ", stopped as hopeless", "not finite": ", stopped as its loss was not finite"}
+STOPPED: dict[str | None, str] = {
+    None: "",
+    "hopeless": ", stopped as hopeless",
+    "not finite": ", stopped as its loss was not finite",
+}
 
 
-def run_block(name: str, summary: dict, history, folder: Path, viewer: str | None) -> str:
+def run_block(summary: Summary, history: "GradientHistory | None", viewer: str | None) -> str:
     """Return the closing block of one run.
 
     Args:
-        name: the run's name.
-        summary: of the run, as in `summary.json`.
-        history: its `GradientHistory`, or `None` if gradients were not tracked.
-        folder: the run folder.
+        summary: of the run, which finished.
+        history: its gradients; `None` if they were not tracked.
         viewer: the command that shows the recorded runs.
     """
-    metrics = summary["metrics"]
-    tested = "  ".join(f"{key[5:]} {value:.4g}" for key, value in metrics.items() if key.startswith("test_"))
+    tested = "  ".join(f"{key[5:]} {value:.4g}" for key, value in summary.metrics.items() if key.startswith("test_"))
     lines = [
         "─" * min(79, shutil.get_terminal_size().columns),
-        f"trained   {name}",
-        f"          {summary['parameters']:,} parameters, {summary['epochs']} epochs, {duration(summary['seconds'])}"
-        + STOPPED.get(summary["stopped"], ""),
+        f"trained   {summary.name}",
+        f"          {summary.parameters:,} parameters, {summary.epochs} epochs, {duration(summary.seconds)}"
+        + STOPPED[summary.stopped],
         f"test      {tested}",
     ]
-    verdict = summary["verdict"]
-    if verdict:
-        lines.append(f"verdict   {verdict['name']}: {told(verdict)}")
-        lines += tries(verdict)
-    lines += flight_lines(summary.get("flight"), history, folder)
+    if summary.verdict:
+        lines.append(f"verdict   {summary.verdict.name}: {summary.verdict.told}")
+        lines += tries(summary.verdict)
+    lines += flight_lines(summary.flight, history, summary.folder)
     if history is not None and len(history):
         lines += [
             "",
             "gradient norm of each layer, median over the last epoch, log scale",
             *profile_bars(history.layers, last_profile(history)),
         ]
-    lines += ["", f"files     {folder}"]
+    lines += ["", f"files     {summary.folder}"]
     if viewer:
         lines.append(f"compare   {viewer}   (MLflow on http://127.0.0.1:5000)")
     return "\n".join(lines)
 
 
-def told(verdict: dict) -> str:
-    """Return a verdict's sentence with its confidence; of the undecided there is none."""
-    confidence = verdict.get("confidence") or 0.0
-    return verdict["sentence"] + (f" (confidence {confidence:.2f})" if confidence else "")
-
-
-def tries(verdict: dict) -> list[str]:
+def tries(verdict: Verdict) -> list[str]:
     """Return up to three lines on what to try: overrides, or where the run's model heeds none, changes to its code."""
-    changes = [f"{cure['name']}: {cure['change']}" for cure in verdict.get("cures", [])]
-    told = (verdict["remedies"] or changes)[:3]
+    told = (verdict.remedies or [f"{cure.name}: {cure.change}" for cure in verdict.cures])[:3]
     return [f"{'try' if i == 0 else '':10}{line}" for i, line in enumerate(told)]
 
 
-def verdict_word(verdict: dict | None) -> str:
-    """Return a verdict's name with its confidence, `vanishing 0.95`; "-" for none."""
-    if not verdict:
-        return "-"
-    confidence = verdict.get("confidence") or 0.0
-    return f"{verdict['name']} {confidence:.2f}" if confidence else verdict["name"]
+def verdict_word(summary: Summary) -> str:
+    """Return the verdict's name with its confidence, `vanishing 0.95`; what became of a run that did not finish."""
+    confidence = summary.verdict.confidence if summary.verdict else 0.0
+    return f"{summary.word} {confidence:.2f}" if confidence else summary.word
 
 
-def flight_lines(flight: dict | None, history, folder: Path) -> list[str]:
+def flight_lines(flight: Mapping[str, Any] | None, history: "GradientHistory | None", folder: Path) -> list[str]:
     """Return three lines on where a training stopped being numbers; one if gradients alone overflowed, without harm.
 
     Args:
@@ -82,7 +81,7 @@ def flight_lines(flight: dict | None, history, folder: Path) -> list[str]:
     """
     if flight is None:
         overflown = 0 if history is None else np.count_nonzero(~np.isfinite(history.global_norm))
-        if not overflown:
+        if history is None or not overflown:
             return []
         return [f"overflow  in {overflown} of {len(history)} steps, which loss scaling or clipping made good"]
     failed, first = flight["variables"], flight["first"]
@@ -110,15 +109,15 @@ def flight_lines(flight: dict | None, history, folder: Path) -> list[str]:
     ]
 
 
-def preflight_block(name: str, parameters: int, verdict, probe) -> str:
+def preflight_block(name: str, parameters: int, verdict: Verdict, probe: "Probe") -> str:
     """Return what `preflight=true` prints: the back-propagated gradient of each layer before the first step."""
     lines = ["─" * min(79, shutil.get_terminal_size().columns), f"built     {name}: {parameters:,} parameters"]
-    lines += tries(dataclasses.asdict(verdict))
+    lines += tries(verdict)
     lines += ["", "gradient that comes back to each layer's output, per sample, log scale"]
     return "\n".join(lines + profile_bars(probe.layers, probe.delta_norm))
 
 
-def last_profile(history) -> np.ndarray:
+def last_profile(history: "GradientHistory") -> np.ndarray:
     """Return the (layers,) gradient norms, each the median over the last epoch."""
     rows = history.epoch(-1) if len(history.epoch_ends) else slice(None)
     return np.median(history.norms[rows], axis=0)
@@ -139,7 +138,7 @@ def profile_bars(layers: list[str], profile: np.ndarray) -> list[str]:
         elif value == 0:
             bar = ""
         else:
-            bar = blocks((np.log10(value) - low) / (high - low) * BAR)
+            bar = blocks(float((np.log10(value) - low) / (high - low) * BAR))
         lines.append(f"{layers[i]:{width}}  {bar:{BAR}}  {value:.2e}")
     return lines
 
@@ -150,20 +149,19 @@ def blocks(length: float) -> str:
     return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
 
 
-def progress_line(done: int, total: int, summary: dict, keys: list[str], left: float) -> str:
+def progress_line(done: int, total: int, summary: Summary, keys: list[str], left: float) -> str:
     """Return `3/24 what differs  verdict  metric  seconds  ETA`, of which `left` seconds is the last."""
     name, eta = differing(summary, keys), f"ETA {duration(left)}"
-    if summary["status"] != "FINISHED":
-        return f"{done}/{total}  {name}  {summary['status']}: {summary.get('reason')}  {eta}"
-    key, value = chosen_metric(summary)
-    verdict = summary["verdict"]["name"] if summary["verdict"] else "-"
-    return f"{done}/{total}  {name}  {verdict}  {key} {value:.4g}  {duration(summary['seconds'])}  {eta}"
+    if not summary.finished:
+        return f"{done}/{total}  {name}  {summary.status}: {summary.reason}  {eta}"
+    key, value = summary.metric
+    return f"{done}/{total}  {name}  {summary.word}  {key} {value:.4g}  {duration(summary.seconds)}  {eta}"
 
 
-def differing(summary: dict, keys: list[str]) -> str:
+def differing(summary: Summary, keys: list[str]) -> str:
     """Return what makes a run another one than the rest of its sweep: `model.depth=5 activation=relu`."""
-    chosen = overridden(summary)
-    return " ".join(f"{key}={short(chosen[key])}" for key in keys if key in chosen) or summary["name"]
+    chosen = summary.chosen
+    return " ".join(f"{key}={short(chosen[key])}" for key in keys if key in chosen) or summary.name
 
 
 def short(value: str) -> str:
@@ -174,10 +172,10 @@ def short(value: str) -> str:
         return value
 
 
-def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
+def sweep_table(runs: Sequence[Summary], title: str, keys: list[str]) -> str:
     """Return the comparison of a sweep's runs, best first, with only `keys`, those that differ.
 
-    Runs that differ in seed or fold alone share a row (see `grouped`): mean ± deviation, the best validation first,
+    Runs that differ in seed or fold alone share a row: mean ± deviation, the best validation first,
     since that is what a choice may be made by.
     """
     from rich.console import Console
@@ -185,7 +183,7 @@ def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
 
     shown = [key for key in keys if key not in REPEATS]
     if shown != keys:
-        header, rows = _grouped_rows(grouped(runs, shown), shown)
+        header, rows = _grouped_rows(gathered(runs, lambda run: setting_of(run, shown)), shown)
     else:
         header, rows = _run_rows(runs, shown)
     table = Table(title=title, title_justify="left", show_edge=False)
@@ -199,79 +197,78 @@ def sweep_table(runs: list[dict], title: str, keys: list[str]) -> str:
     return text.getvalue().rstrip()
 
 
-def _run_rows(runs: list[dict], keys: list[str]) -> tuple[list[str], list[list[str]]]:
-    finished = sorted((r for r in runs if r["status"] == "FINISHED"), key=sort_value)
-    metric = chosen_metric(finished[0])[0] if finished else "metric"
+def _run_rows(runs: Sequence[Summary], keys: list[str]) -> tuple[list[str], list[list[str]]]:
+    finished = sorted((run for run in runs if run.finished), key=lambda run: run.metric.rank)
+    metric = finished[0].metric.name if finished else "metric"
     rows = []
-    for r in finished + [r for r in runs if r["status"] != "FINISHED"]:
-        chosen = overridden(r)
-        row = [short(chosen.get(key, "")) for key in keys]
-        if r["status"] == "FINISHED":
-            verdict = verdict_word(r["verdict"])
-            arrives = "{:.0e} → {:.0e}".format(*r["arriving"]) if r.get("arriving") else ""
-            own, value = chosen_metric(r)
-            row += [verdict, f"{value:.4g}{_other(own, metric)}", arrives, f"{r['seconds']:.1f}"]
+    for run in [*finished, *(run for run in runs if not run.finished)]:
+        row = [*(short(run.chosen.get(key, "")) for key in keys), verdict_word(run)]
+        if run.finished:
+            arrives = "{:.0e} → {:.0e}".format(*run.arriving) if run.arriving else ""
+            own, value = run.metric
+            row += [f"{value:.4g}{_other(own, metric)}", arrives, f"{run.seconds:.1f}"]
         else:
-            row += [r["status"], "", "", ""]
+            row += ["", "", ""]
         rows.append(row)
     return [*keys, "verdict", metric, "reaches first layer", "seconds"], rows
 
 
-def grouped(runs: list[dict], keys: list[str]) -> list[list[dict]]:
-    """Return the runs in groups that agree in what the command line set for `keys`, in the order of their first."""
-    groups: dict[tuple, list[dict]] = {}
-    for r in runs:
-        chosen = overridden(r)
-        groups.setdefault(tuple(chosen.get(key, "") for key in keys), []).append(r)
-    return list(groups.values())
-
-
-def _grouped_rows(groups: list[list[dict]], keys: list[str]) -> tuple[list[str], list[list[str]]]:
-    done = [[r for r in group if r["status"] == "FINISHED"] for group in groups]
+def _grouped_rows(groups: list[list[Summary]], keys: list[str]) -> tuple[list[str], list[list[str]]]:
+    done = [[run for run in group if run.finished] for group in groups]
     # Of runs of several kinds, as a query may find them, each has its own.
-    own = [chosen_metric(group[0])[0] if group else None for group in done]
+    own = [group[0].metric.name if group else None for group in done]
     metric = next((name for name in own if name), "test_metric")
-    validation = metric.replace("test_", "val_")
+    validation = _validation(metric)
 
     def order(i: int) -> tuple[bool, float]:
-        mean = np.mean([r["metrics"][own[i].replace("test_", "val_")] for r in done[i]]) if done[i] else math.nan
-        worst = math.isnan(mean)
-        return own[i] not in (metric, None), math.inf if worst else -mean if own[i] == "test_accuracy" else mean
+        name = own[i]
+        if name is None:
+            return False, math.inf
+        mean = float(np.mean([run.metrics[_validation(name)] for run in done[i]]))
+        return name != metric, Metric(name, mean).rank
 
     rows = []
     for i in sorted(range(len(groups)), key=order):
         name = own[i] or metric
-        told = [mean_and_deviation([r["metrics"][n] for r in done[i]]) for n in (name.replace("test_", "val_"), name)]
-        counts: dict[str, int] = {}
-        for r in groups[i]:
-            finished = r["status"] == "FINISHED"
-            verdict = (r["verdict"]["name"] if r["verdict"] else "-") if finished else r["status"]
-            counts[verdict] = counts.get(verdict, 0) + 1
-        chosen = overridden(groups[i][0])
+        told = ["", ""]
+        if done[i]:
+            values = [[run.metrics[n] for run in done[i]] for n in (_validation(name), name)]
+            told = [over_repeats(found) + _other(name, metric) for found in values]
+        counts = collections.Counter(run.word for run in groups[i])
+        chosen = groups[i][0].chosen
         rows.append(
             [
                 *(short(chosen.get(key, "")) for key in keys),
                 str(len(groups[i])),
                 ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
-                *(text + _other(name, metric) if text else "" for text in told),
-                f"{np.sum([r['seconds'] for r in done[i]]):.1f}",
+                *told,
+                f"{sum(run.seconds for run in done[i]):.1f}",
             ]
         )
     return [*keys, "runs", "verdict", validation, metric, "seconds"], rows
 
 
+def _validation(metric: str) -> str:
+    """What a choice between settings may be made by, where `metric` is of the test part."""
+    return metric.replace("test_", "val_")
+
+
+def over_repeats(values: Sequence[float]) -> str:
+    """Return the mean and the deviation of one value over repeats; where there are none, the one value."""
+    return with_deviation(*mean_and_deviation(values)) if len(values) > 1 else f"{values[0]:.4g}"
+
+
+def with_deviation(mean: float, deviation: float) -> str:
+    """0.91528, 0.0098 -> "0.9153 ± 0.0098": as many digits as the deviation leaves a meaning."""
+    if not (math.isfinite(mean) and deviation > 0):
+        return f"{mean:.4g} ± {deviation:.2g}"
+    digits = min(6, max(0, 1 - math.floor(math.log10(deviation))))
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+
+
 def _other(own: str, metric: str) -> str:
     """Name a run's own metric where the column is of another one."""
     return "" if own == metric else f" ({own.removeprefix('test_')})"
-
-
-def mean_and_deviation(values: list[float]) -> str:
-    """[0.9, 0.94] -> '0.920 ± 0.028': the mean, and the deviation of one value (of a sample: n - 1)."""
-    if not values:
-        return ""
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Keras callbacks of a run."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ class LearningRate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs["learning_rate"] = float(_model(self).optimizer.learning_rate)
 
 
 class RecordEpochs(keras.callbacks.Callback):
@@ -62,7 +63,7 @@ class StopWhenHopeless(keras.callbacks.Callback):
         verdict = diagnose(self.norms.history, self.probes.results, baseline=self.baseline)
         if verdict.name != "healthy" and verdict.confidence >= self.confidence:
             self.verdict = verdict
-            self.model.stop_training = True
+            _model(self).stop_training = True
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):
@@ -76,10 +77,15 @@ class StopWhenNotFinite(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         # It is a mean over the epoch's steps: one of them that was not finite shows in it.
         if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self.model.stop_training = True
+            _model(self).stop_training = True
 
 
 def numbered(layers: list[str]) -> list[str]:
     """['dense', 'logits'] -> ['1_dense', '2_logits'], with as many digits as the largest number has."""
     digits = len(str(len(layers)))
     return [f"{i:0{digits}d}_{name}" for i, name in enumerate(layers, start=1)]
+
+
+def _model(callback: keras.callbacks.Callback) -> Any:
+    """The model that Keras has set."""
+    return callback.model

@@ -5,6 +5,7 @@ import pickle
 import random
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import keras
 import numpy as np
@@ -62,14 +63,16 @@ class Checkpoint(keras.callbacks.Callback):
             self._random = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        model = self.model
+        assert model is not None, "Keras sets it before the first epoch"
         memory = {
             "epochs": epoch + 1,
-            "stopped": self.model.stop_training,
+            "stopped": model.stop_training,
             "callbacks": [_memory(callback) for callback in self.callbacks],
             "probes": self.probes.results if self.probes is not None else [],
             "random": _random_state(),
         }
-        arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(self.model))}
+        arrays: dict[str, Any] = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
         new = self.path.with_suffix(".new.npz")
         np.savez(new, memory=np.frombuffer(pickle.dumps(memory), np.uint8), **arrays)
         os.replace(new, self.path)

@@ -6,11 +6,13 @@ import inspect
 import math
 import pkgutil
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.config import CONF, check_loss, compares_classes
+from zoo.config import CONF, check_loss, compares_classes, resolved
 from zoo.errors import UserError, explain
 
 # Records are made before they are judged; other callbacks stay in between.
@@ -41,7 +43,7 @@ def make_data(cfg: DictConfig):
 
 def build_model(cfg: DictConfig, input_shape: tuple[int, ...], classes: int):
     """Build `cfg.model` with the composed choices, of which a function gets those that it has a parameter for."""
-    options = OmegaConf.to_container(cfg.model, resolve=True)
+    options = resolved(cfg.model)
     function = _located(options.pop("_target_"))
     weights = options.pop("weights", None)
     offered = {"input_shape": input_shape, "classes": classes, **choices(cfg)}
@@ -87,7 +89,7 @@ def _located(path: str):
     try:
         return pkgutil.resolve_name(f"{module}:{name}")
     except (ModuleNotFoundError, AttributeError, ValueError) as error:
-        if isinstance(error, ModuleNotFoundError) and not module.startswith(error.name):
+        if isinstance(error, ModuleNotFoundError) and not module.startswith(error.name or ""):
             raise
         raise UserError(f"model._target_={path}: no such function; is its folder the working directory?") from error
 
@@ -120,7 +122,7 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
     cfg = copy.deepcopy(cfg)
     steps = cfg.steps = steps_an_epoch * cfg.epochs
     cfg.optimizer.learning_rate *= cfg.rate_factor
-    schedule = OmegaConf.to_container(cfg.schedule, resolve=True)
+    schedule = resolved(cfg.schedule)
     warmup = round(schedule.pop("warmup", 0.0) * steps)
     rate = instantiate(schedule) if "_target_" in schedule else float(cfg.optimizer.learning_rate)
     if warmup:
@@ -170,11 +172,13 @@ def steps_a_call(cfg: DictConfig, model, steps_an_epoch: int) -> int:
 
 def multiply_adds(model) -> float:
     """Return how many multiply-adds kernels take for one sample; infinite where that does not follow from shapes."""
+    from zoo.telemetry.keras_private import own_trainable_variables
     from zoo.telemetry.layers import all_layers
 
     total = 0
+    layer: Any
     for layer in all_layers(model):
-        if any(len(v.shape) > 1 for v in layer._trainable_variables):
+        if any(len(v.shape) > 1 for v in own_trainable_variables(layer)):
             try:
                 total += math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:])
             except (AttributeError, TypeError, ValueError):  # another kind of kernel, a subclassed model, an open size
@@ -224,7 +228,7 @@ def _takes(function: functools.partial, name: str) -> bool:
     return name in inspect.signature(function).parameters
 
 
-def build(name: str, input_shape: tuple[int, ...], classes: int, overrides: list[str] = ()):
+def build(name: str, input_shape: tuple[int, ...], classes: int, overrides: Sequence[str] = ()):
     """Build a network of the zoo by the name of its file in `conf/model`.
 
     Args:

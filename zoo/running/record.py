@@ -1,21 +1,55 @@
 """What is kept of a run: its folder, and its run in the tracking store."""
 
 import contextlib
-import json
-import os
+import dataclasses
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.archive.lock import STATE, Lock
+from zoo.archive.summary import Status, Summary
 from zoo.archive.sweep import SweepFolder
-from zoo.config import CONF, home
+from zoo.config import CONF, home, resolved
 from zoo.errors import UserError, disk_full, explain
 
+if TYPE_CHECKING:
+    from zoo.tracking import Run
+
 PATIENCE = 60.0  # seconds that a process which was told to end may take to let go of a run's folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a run is called and where it lies.
+
+    Attributes:
+        folder: of the run.
+        sweep: the folder of the sweep that it belongs to; `None` for a run of its own.
+        overrides: what the command line set.
+        choices: which file of each group was chosen.
+    """
+
+    folder: Path
+    sweep: Path | None = None
+    overrides: Sequence[str] = ()
+    choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def alone(cls, cfg: DictConfig) -> "Job":
+        """A run without Hydra: in a folder of its own, called by the functions that make its model and its data."""
+        folder = home() / "mlruns" / "runs" / time.strftime(f"%Y-%m-%d_%H-%M-%S-{time.time_ns() // 1000 % 10**6:06d}")
+        return cls(folder, choices={name: cfg[name]._target_.rpartition(".")[2] for name in ("model", "data")})
+
+    @classmethod
+    def of(cls, hydra: Any) -> "Job":
+        """As Hydra has it, whose part of the config `hydra` is."""
+        sweep = Path(hydra.sweep.dir) if hydra.mode.name == "MULTIRUN" else None
+        return cls(Path(hydra.runtime.output_dir), sweep, list(hydra.overrides.task), dict(hydra.runtime.choices))
 
 
 class Record:
@@ -26,29 +60,25 @@ class Record:
 
     Args:
         cfg: of the run.
-        folder: of the run.
-        sweep: the folder of the sweep that it belongs to; `None` for a run of its own.
-        overrides: what the command line set.
-        choices: which file of each group was chosen.
+        job: what it is called and where it lies.
     """
 
-    def __init__(self, cfg: DictConfig, folder: Path, sweep: Path | None, overrides: list[str], choices: dict):
-        self.cfg, self.folder, self.sweep, self.overrides = cfg, folder, sweep, overrides
-        self.choices = choices
+    def __init__(self, cfg: DictConfig, job: Job):
+        self.cfg, self.folder, self.sweep = cfg, job.folder, job.sweep
+        self.overrides, self.choices = job.overrides, job.choices
         hidden = ("model=", "data=", "hydra", "tracking", "verbose", "resume")
-        self.name = " ".join(
-            [f"{choices['model']} on {choices['data']}", *(o for o in overrides if not o.startswith(hidden))]
-        )
-        self.run = None
+        given = [override for override in job.overrides if not override.startswith(hidden)]
+        self.name = " ".join([f"{job.choices['model']} on {job.choices['data']}", *given])
+        self.log: Run | None = None
         self.began = False
-        self.lock = None
+        self.lock: Lock | None = None
 
     @property
     def state(self) -> Path:
         """The folder for what a run needs until it is finished."""
         return self.folder / STATE
 
-    def finished(self) -> dict | None:
+    def finished(self) -> Summary | None:
         """Return the summary if this run of a sweep was finished before; else make sure that nobody else works on it.
 
         Raises:
@@ -59,11 +89,8 @@ class Record:
         self.lock = Lock(self.folder)
         if not self.lock.acquire(PATIENCE):
             raise UserError(f"{self.folder} is in use by another process; wait for it, or start with resume=false.")
-        try:
-            summary = json.loads((self.folder / "summary.json").read_text())
-        except FileNotFoundError:
-            return None
-        if summary["status"] != "FINISHED":
+        summary = Summary.read(self.folder)
+        if not summary.finished:
             return None
         self.lock.release()
         if self.state.is_dir():
@@ -103,11 +130,12 @@ class Record:
         experiment, uri = self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri)
         # In a sweep the last lines tell.
         tell = _tell if self.sweep is None else _ignore
-        self.run = Run.resume(self.folder, home(), tell)
-        if self.run is None:
-            self.run = self._new_run(experiment, uri, tell)
-        config = OmegaConf.to_container(self.cfg, resolve=True)
-        self.run.log_params(flatten(config) | ({"parameters": parameters} if parameters is not None else {}))
+        self.log = Run.resume(self.folder, home(), tell)
+        if self.log is None:
+            self.log = self._new_run(experiment, uri, tell)
+        self.log.log_params(
+            flatten(resolved(self.cfg)) | ({"parameters": parameters} if parameters is not None else {})
+        )
 
     def _new_run(self, experiment: str, uri: str, tell: Callable[[str], None]):
         from zoo.tracking import Run, origin
@@ -137,8 +165,8 @@ class Record:
 
     def profiles(self, **profiles) -> None:
         """Record (layers,) profiles with step = depth: MLflow lays those of several runs over each other."""
-        if self.run is not None:
-            self.run.log_points(
+        if self.log is not None:
+            self.log.log_points(
                 [
                     (f"profile/{name}", value, depth)
                     for name, profile in profiles.items()
@@ -147,28 +175,29 @@ class Record:
                 ]
             )
 
-    def finish(self, summary: dict) -> None:
+    def summary(self, status: Status, **content) -> Summary:
+        """Return the run's summary, with what is known of it here."""
+        choices = {group: choice for group, choice in self.choices.items() if "hydra" not in group}
+        return Summary(self.folder, self.name, status, list(self.overrides), choices, **content)
+
+    def finish(self, summary: Summary) -> None:
         """Write the summary and close the run."""
-        verdict = summary["verdict"]
-        if self.run is not None:
-            if summary["stopped"]:
-                self.run.set_tags({"stopped": summary["stopped"]})
-            self.run.log_metrics(
-                {name: v for name, v in summary["metrics"].items() if name.startswith("test_")}
-                | {"seconds": summary["seconds"]},
-                step=summary["epochs"],
-            )
-            if verdict:
-                self.run.set_tags(
+        if self.log is not None:
+            if summary.stopped:
+                self.log.set_tags({"stopped": summary.stopped})
+            tested = {name: value for name, value in summary.metrics.items() if name.startswith("test_")}
+            self.log.log_metrics(tested | {"seconds": summary.seconds}, step=summary.epochs)
+            if verdict := summary.verdict:
+                self.log.set_tags(
                     {
-                        "verdict": verdict["name"],
-                        "verdict.confidence": f"{verdict['confidence']:.2f}",
-                        "verdict.layer": verdict["layer"],
-                        "verdict.sentence": verdict["sentence"],
-                        "mlflow.note.content": f"**{verdict['name']}**: {verdict['sentence']}",
+                        "verdict": verdict.name,
+                        "verdict.confidence": f"{verdict.confidence:.2f}",
+                        "verdict.layer": verdict.layer,
+                        "verdict.sentence": verdict.sentence,
+                        "mlflow.note.content": f"**{verdict.name}**: {verdict.sentence}",
                     }
                 )
-        self.end("FINISHED", summary)
+        self._end(summary)
 
     def fail(self, error: Exception) -> None:
         """Record the reason for which the run failed, unless nothing was begun and a person stands by to read it."""
@@ -179,42 +208,32 @@ class Record:
         if disk_full(error):
             # Cut off, not at fault: it goes on from its last epoch once there is space. Nor is there any to say so.
             with contextlib.suppress(Exception):
-                self.end("KILLED", {"reason": reason})
+                self.end(Status.KILLED, reason)
             return
         if not self.began:
             self.begin()
-        if self.run is not None:
-            self.run.set_tags({"reason": reason})
-        self.end("FAILED", {"reason": reason})
+        if self.log is not None:
+            self.log.set_tags({"reason": reason})
+        self.end(Status.FAILED, reason)
 
-    def end(self, status: str, summary: dict) -> None:
-        """Write `summary.json`, send the folder to the store and end the run there with `status`."""
-        if not self.began:
+    def end(self, status: Status, reason: str) -> None:
+        """Record that the run did not finish."""
+        if self.began:
+            self._end(self.summary(status, reason=reason))
+        else:
             self.drop()
-            return
-        summary = {"name": self.name, **summary, "status": status, "overrides": self.overrides}
-        summary["choices"] = {group: choice for group, choice in self.choices.items() if "hydra" not in group}
-        if status == "FINISHED" and self.cfg.pictures:
-            self._write(summary)  # the pictures are drawn from it
+
+    def _end(self, summary: Summary) -> None:
+        """Write the summary, send the folder to the store and end the run there."""
+        if summary.finished and self.cfg.pictures:
+            summary.write()  # the pictures are drawn from it
             self._draw()
-        sent = True
         try:
-            if self.run is not None:
-                summary["run_id"] = self.run.run_id
-            self._write(summary)
-            if self.run is not None:
-                self.run.log_files(sorted(path.name for path in self.folder.iterdir() if path.is_file()))
-                sent = self.run.end(status)
-            if sent and status != "KILLED":  # that one may go on from its state
+            if _deliver(summary, self.log) and summary.status != Status.KILLED:  # that one may go on from its state
                 shutil.rmtree(self.state, ignore_errors=True)
         finally:
             if self.lock is not None:
                 self.lock.release()
-
-    def _write(self, summary: dict) -> None:
-        new = self.state / "summary.new"
-        new.write_text(json.dumps(summary, indent=1, default=str) + "\n")
-        os.replace(new, self.folder / "summary.json")
 
     def _draw(self) -> None:
         from zoo.report.pictures import draw_run
@@ -250,16 +269,19 @@ def abandon(folder: Path, overrides: list[str], reason: str) -> None:
     lock = Lock(folder)
     if not lock.acquire(PATIENCE):
         return
-    summary = {"name": " ".join(overrides), "status": "FAILED", "reason": reason, "overrides": overrides}
-    run = Run.resume(folder, home(), _ignore)
-    if run is not None:
-        summary["run_id"] = run.run_id
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    sent = True
-    if run is not None:
-        run.set_tags({"reason": reason})
-        run.log_files(sorted(path.name for path in folder.iterdir() if path.is_file()))
-        sent = run.end("FAILED")
-    if sent:
+    log = Run.resume(folder, home(), _ignore)
+    if log is not None:
+        log.set_tags({"reason": reason})
+    if _deliver(Summary(folder, " ".join(overrides), Status.FAILED, overrides, reason=reason), log):
         shutil.rmtree(folder / STATE, ignore_errors=True)
     lock.release()
+
+
+def _deliver(summary: Summary, log: "Run | None") -> bool:
+    """Write the summary, and end the run in the store with all files; return whether the store has all of it."""
+    if log is None:
+        summary.write()
+        return True
+    dataclasses.replace(summary, run_id=log.run_id).write()
+    log.log_files(sorted(path.name for path in summary.folder.iterdir() if path.is_file()))
+    return log.end(summary.status)

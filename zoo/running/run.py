@@ -1,4 +1,4 @@
-"""One run: data, model, fit, test, verdict, record."""
+"""One run in five steps: prepare, foretell, fit, judge, conclude."""
 
 import contextlib
 import dataclasses
@@ -9,25 +9,51 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from zoo.archive.run import read_columns
-from zoo.config import CHECKOUT, home
+from zoo.archive.summary import Status, Summary
+from zoo.config import CHECKOUT, check, home
 from zoo.errors import UserError
 from zoo.report import text as report
 from zoo.running import make
-from zoo.running.record import Record
+from zoo.running.record import Job, Record
 from zoo.startup import start, told_to_end
+from zoo.telemetry.findings import Verdict
+
+if TYPE_CHECKING:  # they import Keras
+    import keras
+
+    from zoo.data import Dataset
+    from zoo.running.checkpoint import Checkpoint
+    from zoo.telemetry.gradients import GradientNorms
+    from zoo.telemetry.probe import Probes
 
 PROBE_SAMPLES = 64
 
 
-def run(cfg: DictConfig) -> float:
-    """Do everything that one composed config asks for; of a sweep, what is left to do of it.
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run came to, and what it was made of.
+
+    Attributes:
+        summary: as `summary.json` has it; `None` of a preflight.
+        value: the metric `cfg.objective` after the last epoch; of a preflight the loss before the first step.
+        model: trained; `None` where the run was finished before.
+        norms, probes: the callbacks that recorded it, if they were chosen.
+    """
+
+    summary: Summary | None
+    value: float
+    model: "keras.Model | None" = None
+    norms: "GradientNorms | None" = None
+    probes: "Probes | None" = None
+
+
+def run_job(cfg: DictConfig, job: Job) -> float:
+    """Do what Hydra asks one process for: one run of its own, or of a sweep what is left to do of it.
 
     Returns:
         The metric `cfg.objective` after the last epoch; NaN for a job of a sweep that failed (its reason is recorded).
@@ -35,38 +61,92 @@ def run(cfg: DictConfig) -> float:
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to end is recorded as KILLED
     sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
-    job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
-    sweep = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else None
-    record = Record(cfg, folder, sweep, list(job.overrides.task), dict(job.runtime.choices))
-    if finished := record.finished():
-        return finished["metrics"].get(cfg.objective, math.nan)
     try:
-        return _run(cfg, folder, record)
-    except Exception as error:
-        if told_to_end.is_set():
-            record.end("KILLED", {"reason": "interrupted"})
-            raise KeyboardInterrupt from error
-        record.fail(error)
-        if sweep is None:
+        return run(cfg, job).value
+    except Exception:
+        if job.sweep is None:
             raise
         return math.nan
+
+
+def run(cfg: DictConfig, job: Job | None = None) -> Result:
+    """Do everything that one composed config asks for.
+
+    Args:
+        cfg: as `hydra.compose("config", ["model=lenet", ...])` makes it.
+        job: what Hydra knows of the run; `None` for a run of its own in a new folder.
+
+    Raises:
+        UserError: for a mistake in the config, the data or the model. No folder is left of a run that did not begin.
+    """
+    if job is None:
+        check(cfg)
+        job = Job.alone(cfg)
+    record = Record(cfg, job)
+    if finished := record.finished():
+        return Result(finished, finished.metrics.get(cfg.objective, math.nan))
+    try:
+        return _run(cfg, record)
+    except Exception as error:
+        if told_to_end.is_set():
+            record.end(Status.KILLED, reason="interrupted")
+            raise KeyboardInterrupt from error
+        record.fail(error)
+        if isinstance(error.__cause__, UserError):  # Hydra wraps what its targets raise
+            raise error.__cause__ from None
+        raise
     except BaseException:
-        record.end("KILLED", {"reason": "interrupted"})
+        record.end(Status.KILLED, reason="interrupted")
         raise
 
 
-def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
+def _run(cfg: DictConfig, record: Record) -> Result:
     start(seed=cfg.seed, precision=cfg.precision, deterministic=cfg.deterministic)
-    import keras
+    training = prepare(cfg, record)
+    foretold = foretell(cfg, record, training)
+    if cfg.preflight:
+        return _preflight(record, training, foretold)
+    fit(cfg, record, training)
+    summary = judge(cfg, record, training)
+    conclude(cfg, record, training, summary)
+    return Result(summary, summary.metrics[cfg.objective], training.model, training.norms, training.probes)
 
+
+@dataclasses.dataclass
+class Training:
+    """What a run is made of, and what came of it so far.
+
+    Attributes:
+        baseline: loss of the best constant answer, where the training part lies in memory.
+        callbacks: the chosen ones.
+        norms, probes: those of them that record gradients and that probe.
+        epoch: how many epochs were done before, by a process that was cut off.
+        over: whether a callback had stopped the training there.
+        tested: the metrics of the test part.
+        flight: where it stopped being numbers, if it did.
+    """
+
+    began: float
+    data: "Dataset"
+    model: "keras.Model"
+    parameters: int
+    baseline: float | None
+    callbacks: list["keras.callbacks.Callback"]
+    norms: "GradientNorms | None"
+    probes: "Probes | None"
+    checkpoint: "Checkpoint"
+    epoch: int
+    over: bool
+    tested: dict[str, float] = dataclasses.field(default_factory=dict)
+    flight: dict[str, Any] | None = None
+
+
+def prepare(cfg: DictConfig, record: Record) -> Training:
+    """Make the data, the compiled model and the callbacks; put them where a run that was cut off left them."""
     from zoo.losses import constant_loss
-    from zoo.running.callbacks import LearningRate, RecordEpochs, StopWhenHopeless, StopWhenNotFinite
     from zoo.running.checkpoint import Checkpoint
-    from zoo.running.salvage import save_telemetry
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.probe import Probes
-    from zoo.telemetry.verdict import diagnose
 
     began = time.perf_counter()
     data = make.make_data(cfg)
@@ -74,85 +154,137 @@ def _run(cfg: DictConfig, folder: Path, record: Record) -> float:
     make.compile_model(cfg, model, data.task, data.steps)
     make.initialize_on_data(cfg, model, data.fixed_batch(cfg.batch_size)[0])
     make.complete(model, *data.fixed_batch(2))
-    parameters = model.count_params()
-
     baseline = constant_loss(model.loss, data.train[1], data.task) if isinstance(data.train, tuple) else None
     callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
-    norms, probes, stop = (_only(callbacks, kind) for kind in (GradientNorms, Probes, StopWhenHopeless))
-    alone = record.sweep is None
-    checkpoint = Checkpoint(record.state / "checkpoint.npz", [c for c in callbacks if c not in (norms, probes)], probes)
-    epoch, over = (0, False) if alone or cfg.preflight else checkpoint.restore(model)
-    if probes:
-        probes.start(model)
-        foretold = _fitting(cfg, diagnose(probes=probes.results, baseline=baseline))
-        if cfg.preflight or (cfg.verbose and alone):
-            print(f"step 0    {foretold.name}: {report.told(vars(foretold))}", flush=True)
-        if cfg.preflight:
-            print(report.preflight_block(record.name, parameters, foretold, probes.results[0]))
-    if cfg.preflight:
-        record.drop()
-        return probes.results[0].loss if probes else math.nan
+    norms, probes = _only(callbacks, GradientNorms), _only(callbacks, Probes)
+    others = [c for c in callbacks if c not in (norms, probes)]
+    checkpoint = Checkpoint(record.state / "checkpoint.npz", others, probes)
+    afresh = record.sweep is None or cfg.preflight
+    epoch, over = (0, False) if afresh else checkpoint.restore(model)
+    return Training(
+        began, data, model, model.count_params(), baseline, callbacks, norms, probes, checkpoint, epoch, over
+    )
 
-    record.begin(parameters=parameters)
-    if norms:
-        norms.path = record.state / "gradients.f32"
-        if epoch:
-            norms.resume(epoch)
-    _keep_epochs(folder / "history.csv", epoch)
-    callbacks += [LearningRate(), keras.callbacks.CSVLogger(folder / "history.csv", append=epoch > 0)]
-    callbacks.append(StopWhenNotFinite())  # before the checkpoint, which keeps that it is over
-    if record.run is not None:
-        callbacks.append(RecordEpochs(record.run, norms))
-    if not alone:
-        callbacks.append(checkpoint)
+
+def foretell(cfg: DictConfig, record: Record, training: Training) -> Verdict | None:
+    """Probe before the first step, and tell what the probe foretells; `None` where no probe was chosen."""
+    from zoo.telemetry.verdict import diagnose
+
+    if training.probes is None:
+        return None
+    training.probes.start(training.model)
+    foretold = _fitting(cfg, diagnose(probes=training.probes.results, baseline=training.baseline))
+    if cfg.preflight or (cfg.verbose and record.sweep is None):
+        print(f"step 0    {foretold.name}: {foretold.told}", flush=True)
+    return foretold
+
+
+def _preflight(record: Record, training: Training, foretold: Verdict | None) -> Result:
+    record.drop()
+    if foretold is None or training.probes is None:
+        return Result(None, math.nan, training.model)
+    first = training.probes.results[0]
+    print(report.preflight_block(record.name, training.parameters, foretold, first))
+    return Result(None, first.loss, training.model, probes=training.probes)
+
+
+def fit(cfg: DictConfig, record: Record, training: Training) -> None:
+    """Open the run's record, train, and test; whatever happens, what was recorded of the gradients is kept."""
+    from zoo.running.salvage import save_telemetry
+
+    record.begin(parameters=training.parameters)
+    kept = (record.folder, training.norms, training.probes, training.data, training.model)
+    if training.norms:
+        training.norms.path = record.state / "gradients.f32"
+        if training.epoch:
+            training.norms.resume(training.epoch)
+    callbacks = training.callbacks + _recording(record, training)
     # In a sweep the line that ends each job tells enough; verbose=2 asks for more.
-    verbose = cfg.verbose if alone or cfg.verbose == 2 else 0
+    verbose = cfg.verbose if record.sweep is None or cfg.verbose == 2 else 0
+    model, data = training.model, training.data
     try:
         with data.reading():
             model.fit(
-                **data.fit_arguments(epoch=epoch, steps_per_execution=model.steps_per_execution),
-                epochs=epoch if over else cfg.epochs,
+                **data.fit_arguments(epoch=training.epoch, steps_per_execution=model.steps_per_execution),
+                epochs=training.epoch if training.over else cfg.epochs,
                 verbose=verbose,
                 callbacks=callbacks,
             )
-            tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
+            training.tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
     except BaseException:
         with contextlib.suppress(Exception):  # the first error is the one to tell
-            save_telemetry(folder, norms, probes, data, model)
+            save_telemetry(*kept)
         raise
-    flight = save_telemetry(folder, norms, probes, data, model)
+    training.flight = save_telemetry(*kept)
 
-    history = read_columns(folder / "history.csv")
+
+def _recording(record: Record, training: Training) -> list["keras.callbacks.Callback"]:
+    """Return the callbacks that every run has after those that were chosen."""
+    import keras
+
+    from zoo.running.callbacks import LearningRate, RecordEpochs, StopWhenNotFinite
+
+    path = record.folder / "history.csv"
+    if path.is_file():  # a cut may have come between a row and its checkpoint
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(lines[: training.epoch + 1] if training.epoch else []))
+    callbacks = [LearningRate(), keras.callbacks.CSVLogger(path, append=training.epoch > 0)]
+    callbacks.append(StopWhenNotFinite())  # before the checkpoint, which keeps that it is over
+    if record.log is not None:
+        callbacks.append(RecordEpochs(record.log, training.norms))
+    if record.sweep is not None:
+        callbacks.append(training.checkpoint)
+    return callbacks
+
+
+def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
+    """Sum up what was trained: metrics, verdict, what stopped it.
+
+    Raises:
+        UserError: if `cfg.objective` is none of its metrics.
+    """
+    from zoo.running.callbacks import StopWhenHopeless
+    from zoo.telemetry.verdict import diagnose
+
+    norms, probes = training.norms, training.probes
+    history = read_columns(record.folder / "history.csv")
     verdict = None
     if norms:
-        told = diagnose(norms.history, probes.results if probes else [], history["loss"], baseline)
-        verdict = dataclasses.asdict(_fitting(cfg, told))
-    summary = {
-        "verdict": verdict,
-        "flight": flight,
-        "metrics": {name: float(values[-1]) for name, values in history.items() if name != "epoch"}
-        | {f"test_{name}": value for name, value in tested.items()},
-        "seconds": time.perf_counter() - began,
-        "epochs": len(history["loss"]),
-        "steps": len(norms.history) if norms else None,
-        "parameters": parameters,
-        "stopped": _stopped(history["loss"], cfg.epochs, hopeless=bool(stop and stop.verdict)),
-        "arriving": _arriving(probes.results) if probes else None,
-    }
+        results = probes.results if probes else []
+        verdict = _fitting(cfg, diagnose(norms.history, results, history["loss"].tolist(), training.baseline))
+    metrics = {name: float(values[-1]) for name, values in history.items() if name != "epoch"}
+    metrics |= {f"test_{name}": value for name, value in training.tested.items()}
+    if cfg.objective not in metrics:
+        raise UserError(f"objective={cfg.objective}: the metrics of this run are {', '.join(metrics)}.")
+    stop = _only(training.callbacks, StopWhenHopeless)
+    return record.summary(
+        Status.FINISHED,
+        verdict=verdict,
+        flight=training.flight,
+        metrics=metrics,
+        seconds=time.perf_counter() - training.began,
+        epochs=len(history["loss"]),
+        steps=len(norms.history) if norms else None,
+        parameters=training.parameters,
+        stopped=_stopped(history["loss"].tolist(), cfg.epochs, hopeless=bool(stop and stop.verdict)),
+        arriving=_arriving(probes.results) if probes else None,
+    )
+
+
+def conclude(cfg: DictConfig, record: Record, training: Training, summary: Summary) -> None:
+    """Write the summary, close the run in the store, and tell a person who stands by."""
+    norms, probes = training.norms, training.probes
     record.profiles(
         gradient_norm=report.last_profile(norms.history) if norms else None,
         delta=probes.results[-1].delta_norm if probes else None,
         delta_at_start=probes.results[0].delta_norm if probes else None,
     )
-    if cfg.objective not in summary["metrics"]:
-        raise UserError(f"objective={cfg.objective}: the metrics of this run are {', '.join(summary['metrics'])}.")
     record.finish(summary)
-    if cfg.verbose and alone:
-        print(report.run_block(record.name, summary, norms and norms.history, folder, viewer(cfg)))
-    return summary["metrics"].get(cfg.objective, math.nan)
+    if cfg.verbose and record.sweep is None:
+        print(report.run_block(summary, norms and norms.history, viewer(cfg)))
 
 
-def _fitting(cfg: DictConfig, verdict):
+def _fitting(cfg: DictConfig, verdict: Verdict) -> Verdict:
     """Return the verdict with the remedies that the run's model heeds."""
     return dataclasses.replace(verdict, remedies=make.fitting(cfg, verdict.remedies))
 
@@ -168,13 +300,6 @@ def _stopped(losses: Sequence[float], epochs: int, hopeless: bool) -> str | None
     if len(losses) < epochs and not math.isfinite(losses[-1]):
         return "not finite"
     return "hopeless" if hopeless else None
-
-
-def _keep_epochs(path: Path, epochs: int) -> None:
-    """Leave the rows of the first epochs in `history.csv`: a cut may have come between a row and its checkpoint."""
-    if path.is_file():
-        lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(lines[: epochs + 1] if epochs else []))
 
 
 def _only(callbacks: list, kind: type):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from zoo.data import Dataset
 from zoo.telemetry.flight import Flight, flight, last_steps, stand_out
 from zoo.telemetry.gradients import GradientNorms
 from zoo.telemetry.history import GradientHistory
+from zoo.telemetry.keras_private import source_of_rate
 from zoo.telemetry.probe import Probes
 from zoo.telemetry.probes_file import save_probes
 
@@ -71,7 +73,7 @@ def save_flight(folder: Path, history: GradientHistory, data: Dataset, model: ke
         "rows": (data.files if len(data.files) else data.rows)[indices].tolist(),
         "suspects": _suspects(data, found) if len(indices) and isinstance(data.train, tuple) else [],
     }
-    content = _strict(content)
+    content: dict[str, Any] = _strict(content)
     (folder / "flight.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     last_steps(history, found.step).to_csv(folder / "flight.csv")
     return content
@@ -96,7 +98,7 @@ def _suspects(data: Dataset, found: Flight) -> list[dict]:
 
 def _learning_rate(model: keras.Model, history: GradientHistory, found: Flight, scaled: bool) -> float:
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    schedule = optimizer._learning_rate
+    schedule = source_of_rate(optimizer)
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         before = history.global_norm[: np.searchsorted(history.steps, found.step)]
         # Loss scaling does not count the steps that it skips.
@@ -106,7 +108,7 @@ def _learning_rate(model: keras.Model, history: GradientHistory, found: Flight, 
     return float(rates.get(found.epoch, optimizer.learning_rate))
 
 
-def _strict(value):
+def _strict(value) -> Any:
     """Write NaN and infinity, which JSON has no number for, as words."""
     if isinstance(value, dict):
         return {key: _strict(item) for key, item in value.items()}

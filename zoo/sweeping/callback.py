@@ -6,36 +6,37 @@ run folders. The same command again finds its folder again: runs that are FINISH
 
 import atexit
 import contextlib
+import dataclasses
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
-from zoo.archive.differences import varying
 from zoo.archive.lock import STATE, Lock
-from zoo.archive.summary import chosen_metric, sort_value
-from zoo.archive.sweep import SweepFolder, code_of, find, identity_of
+from zoo.archive.summary import FILE, Summary
+from zoo.archive.sweep import SweepFolder, find
 from zoo.config import check, home
 from zoo.errors import UserError, disk_full, tell
 from zoo.report import text as report
+from zoo.sweeping.hydra_private import composed_once
+from zoo.sweeping.plan import Plan
 from zoo.sweeping.progress import Progress
 
-GRID = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+if TYPE_CHECKING:
+    from zoo.tracking import Run
 
 
 class Sweep(Callback):
     """Lays a frame around the jobs of one `-m` command."""
 
     def __init__(self):
-        self.record = None
+        self.record: Run | None = None
+        self.unwind = contextlib.ExitStack()
 
     def __reduce__(self):
         return Sweep, ()  # a launcher may send it to the processes of the jobs, where it has nothing to do
@@ -48,31 +49,22 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
         with _leaving():
-            check(config)
-            grid = config.hydra.sweeper._target_ == GRID
-            self.jobs = expand(config) if grid else []
-            composed = [_compose(config, overrides) for overrides in self.jobs]
-            for job in composed:
-                check(job)
-            # Hydra would compose each of them once more to see whether it can.
-            BasicSweeper.validate_batch_is_legal = lambda sweeper, batch: None
-            self.total = len(self.jobs) if grid else config.hydra.sweeper.n_trials
-            self.varying = varying(self.jobs) if grid else _searched(config)
-            self.overrides = list(config.hydra.overrides.task)
-            identity, code = (identity_of(composed), code_of(composed)) if grid else (None, None)
-            self._settle(config, identity, code)
-            self._open(config, identity, code)
+            self.plan = Plan.of(config)
+            self._settle(config)
+            self._open(config)
+        self.unwind.enter_context(composed_once())
         done = self._clear()
         if config.verbose:
             before = f", {done} of them finished before" if done else ""
-            print(f"sweep {self.name}: {self.total} runs{before}", flush=True)
-        self.progress = Progress(self.folder, self.total, self.varying, done, shown=bool(config.verbose))
+            print(f"sweep {self.name}: {self.plan.total} runs{before}", flush=True)
+        self.progress = Progress(self.folder, self.plan.total, self.plan.varying, done, shown=bool(config.verbose))
         self.progress.start()
         atexit.register(self._interrupted)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended in order
 
-    def _settle(self, config: DictConfig, identity: str | None, code: str | None) -> None:
+    def _settle(self, config: DictConfig) -> None:
         """Find the folder: a new one, or the one that the same sweep left."""
+        identity, code = self.plan.identity, self.plan.code
         self.folder = Path(config.hydra.sweep.dir)
         chosen = any("hydra.sweep.dir" in word for word in config.hydra.overrides.hydra)
         resume = config.resume
@@ -101,9 +93,9 @@ class Sweep(Callback):
                 "resume=false."
             )
 
-    def _open(self, config: DictConfig, identity: str | None, code: str | None) -> None:
-        content = {"overrides": self.overrides, "varying": self.varying, "total": self.total}
-        content |= {"identity": identity, "code": code}
+    def _open(self, config: DictConfig) -> None:
+        """Make the sweep's own run in the store, and write what the sweep is."""
+        content = dataclasses.asdict(self.plan)
         if config.tracking.enabled:
             from zoo.tracking import Run, resend
             from zoo.tracking.store import connected, resolved_uri
@@ -112,13 +104,18 @@ class Sweep(Callback):
             connected(home(), experiment, uri)
             with contextlib.suppress(Exception):  # another store, which is not there today, may wait
                 resend(home())
-            tags = {"kind": "sweep", "sweep": self.name, "folder": self.folder, "overrides": " ".join(self.overrides)}
+            tags = {
+                "kind": "sweep",
+                "sweep": self.name,
+                "folder": self.folder,
+                "overrides": " ".join(self.plan.overrides),
+            }
             self.record = Run.resume(self.folder, home()) or Run.begin(
                 self.folder,
                 home(),
                 experiment=experiment,
                 uri=uri,
-                name=" ".join(self.overrides) or self.name,
+                name=" ".join(self.plan.overrides) or self.name,
                 tags=tags,
             )
             content |= {"run_id": self.record.run_id, "experiment_id": connected(home(), experiment, uri).experiment_id}
@@ -128,35 +125,36 @@ class Sweep(Callback):
         """Forget what runs said that shall be tried again; return how many need not be."""
         done = 0
         for summary in SweepFolder(self.folder).summaries():
-            if summary["status"] == "FINISHED":
+            if summary.finished:
                 done += 1
             else:
-                (Path(summary["folder"]) / "summary.json").unlink(missing_ok=True)
+                (summary.folder / FILE).unlink(missing_ok=True)
         return done
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the comparison, close the sweep's run, and exit with 1 if a job failed."""
         atexit.unregister(self._interrupted)
+        self.unwind.close()
         self.progress.stop()
         runs = SweepFolder(self.folder).summaries()
-        failed = [r for r in runs if r["status"] != "FINISHED"]
-        missing = 0 if config.preflight else self.total - len(runs)
+        failed = [run for run in runs if not run.finished]
+        missing = 0 if config.preflight else self.plan.total - len(runs)
         written = []
         with _as_far_as_the_disk_goes():
             written = self._compare(config, runs) if config.pictures else []
         with _as_far_as_the_disk_goes():
             if self.record is not None:
-                self._close(runs, written, failed=len(failed) + missing)
+                self._close(self.record, runs, written, failed=len(failed) + missing)
         self.lock.release()
         if (config.verbose or failed) and runs:
-            print(report.sweep_table(runs, f"sweep {self.name}", self.varying))
-        for r in failed:
-            print(f"{r['status']} {r['name']}: {r.get('reason', 'no reason was recorded')}", file=sys.stderr)
+            print(report.sweep_table(runs, f"sweep {self.name}", self.plan.varying))
+        for run in failed:
+            print(f"{run.status} {run.name}: {run.reason or 'no reason was recorded'}", file=sys.stderr)
         if missing:
-            print(f"{missing} of {self.total} runs left no record", file=sys.stderr)
+            print(f"{missing} of {self.plan.total} runs left no record", file=sys.stderr)
         if config.verbose and written:
             print(f"compare   {written[0]}")
-        if unsent := [r for r in runs if (Path(r["folder"]) / STATE / "journal.jsonl").is_file()]:
+        if unsent := [run for run in runs if (run.folder / STATE / "journal.jsonl").is_file()]:
             print(
                 f"{len(unsent)} runs are not in the tracking store as they are here; send them with "
                 "`python -m zoo.tracking resend`",
@@ -173,13 +171,13 @@ class Sweep(Callback):
     def _interrupted(self) -> None:
         """Say how things stand if the command ends before the sweep does."""
         self.progress.stop()
-        done = sum(r["status"] == "FINISHED" for r in SweepFolder(self.folder).summaries())
+        done = sum(run.finished for run in SweepFolder(self.folder).summaries())
         with _as_far_as_the_disk_goes():
             if self.record is not None:
                 self._end_what_was_killed()
                 self.record.end("KILLED")
         self.lock.release()
-        print(f"{done} of {self.total} runs are finished; the same command goes on from here", file=sys.stderr)
+        print(f"{done} of {self.plan.total} runs are finished; the same command goes on from here", file=sys.stderr)
 
     def _end_what_was_killed(self) -> None:
         """Mark the runs whose process could not do it itself: it was just opening its run, or had no time left."""
@@ -188,28 +186,28 @@ class Sweep(Callback):
         with contextlib.suppress(Exception):  # a store that is not there gets it by the next resend
             resend(home(), [self.folder])
 
-    def _compare(self, config: DictConfig, runs: list[dict]) -> list[Path]:
+    def _compare(self, config: DictConfig, runs: list[Summary]) -> list[Path]:
         from zoo.report.comparison import write_comparison
 
-        if not any(r["status"] == "FINISHED" for r in runs):
+        if not any(run.finished for run in runs):
             return []
         experiment = SweepFolder(self.folder).read().get("experiment_id")
-        return write_comparison(runs, self.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)
+        return write_comparison(runs, self.plan.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)
 
-    def _close(self, runs: list[dict], written: list[Path], failed: int) -> None:
+    def _close(self, record: "Run", runs: list[Summary], written: list[Path], failed: int) -> None:
         """Let the sweep's own run say what came out, and end it."""
-        finished = sorted((r for r in runs if r["status"] == "FINISHED"), key=sort_value)
-        self.record.log_metrics({"runs": len(runs), "failed": failed})
+        finished = sorted((run for run in runs if run.finished), key=lambda run: run.metric.rank)
+        record.log_metrics({"runs": len(runs), "failed": failed})
         if finished:
-            name, value = chosen_metric(finished[0])
-            verdicts = [r["verdict"]["name"] for r in finished if r["verdict"]]
+            name, value = finished[0].metric
+            verdicts = [run.word for run in finished if run.verdict]
             counts = ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts)))
-            self.record.log_metrics({f"best_{name}": value})
-            best = finished[0]["name"]
+            record.log_metrics({f"best_{name}": value})
+            best = finished[0].name
             note = f"{len(runs)} runs: {counts}. Best: {best}, {name} {value:.4g}."
-            self.record.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
-        self.record.log_files([path.name for path in written])
-        self.record.end("FAILED" if failed else "FINISHED")
+            record.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
+        record.log_files([path.name for path in written])
+        record.end("FAILED" if failed else "FINISHED")
 
 
 @contextlib.contextmanager
@@ -230,28 +228,3 @@ def _as_far_as_the_disk_goes() -> Iterator[None]:
     except Exception as error:
         if not disk_full(error):
             raise
-
-
-def expand(config: DictConfig) -> list[list[str]]:
-    """Return the overrides of each job that Hydra's basic sweeper makes of a `-m` command."""
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    params = [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
-    overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
-    return BasicSweeper.split_arguments(overrides, None)[0]
-
-
-def _searched(config: DictConfig) -> list[str]:
-    """Return the keys whose values a search chooses."""
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    given = parser.parse_overrides(list(config.hydra.overrides.task))
-    return [
-        *(OmegaConf.select(config, "hydra.sweeper.params") or {}),
-        *(o.key_or_group for o in given if o.is_sweep_override()),
-    ]
-
-
-def _compose(config: DictConfig, overrides: list[str]) -> DictConfig:
-    job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
-    with open_dict(job):
-        del job["hydra"]
-    return job

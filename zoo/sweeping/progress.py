@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from zoo.archive.lock import STATE
-from zoo.archive.summary import chosen_metric, read_summary, sort_value
+from zoo.archive.summary import FILE, Summary
 from zoo.archive.sweep import SweepFolder
 from zoo.report import text as report
 
@@ -26,10 +26,11 @@ class Progress:
 
     def __init__(self, folder: Path, total: int, keys: list[str], done: int, shown: bool):
         self.folder, self.total, self.keys, self.done, self.before = SweepFolder(folder), total, keys, done, done
-        self.failed, self.best = 0, None
+        self.failed = 0
+        self.best: Summary | None = None
         self.shown = shown
         self.live = shown and sys.stdout.isatty()
-        self._open = [n for n in range(total) if not (self.folder.job(n) / "summary.json").is_file()]
+        self._open = [n for n in range(total) if not (self.folder.job(n) / FILE).is_file()]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
 
@@ -65,14 +66,14 @@ class Progress:
     def _look(self, say) -> None:
         """Tell of each run that has ended since the last look."""
         for number in list(self._open):
-            if not (self.folder.job(number) / "summary.json").is_file():
+            if not (self.folder.job(number) / FILE).is_file():
                 continue
             self._open.remove(number)
-            summary = read_summary(self.folder.job(number))
+            summary = Summary.read(self.folder.job(number))
             self.done += 1
-            if summary["status"] != "FINISHED":
+            if not summary.finished:
                 self.failed += 1
-            elif self.best is None or sort_value(summary) < sort_value(self.best):
+            elif self.best is None or summary.metric.rank < self.best.metric.rank:
                 self.best = summary
             say(report.progress_line(self.done, self.total, summary, self.keys, self._left()))
             sys.stdout.flush()
@@ -89,6 +90,6 @@ class Progress:
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"ETA {report.duration(self._left())}"] if self.done > self.before else []
         if self.best is not None:
-            name, value = chosen_metric(self.best)
+            name, value = self.best.metric
             parts.append(f"best {name} {value:.4g}: {report.differing(self.best, self.keys)}")
         return ", ".join(parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn
 
-from zoo.archive.summary import read_summary
+from zoo.archive.summary import Summary
 from zoo.errors import UserError
 from zoo.running.record import abandon
 from zoo.sweeping.workers import execute, returned
@@ -31,6 +31,7 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
     """
     try:
         import ray
+        from ray.exceptions import RayError
     except ImportError as error:
         raise UserError("hydra/launcher=ray needs Ray: pip install 'gradient-zoo[ray]'.") from error
     if address and (place := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)):
@@ -55,8 +56,7 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
     folder, done = os.getcwd(), {}
     waiting = {}
     for job in jobs:
-        summary = read_summary(sweep / str(job[0]))
-        if summary["status"] == "FINISHED":
+        if Summary.read(sweep / str(job[0])).finished:
             done[job[0]] = returned(math.nan)
         else:
             waiting[remote.remote(folder, job)] = job
@@ -66,7 +66,7 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
             job = waiting.pop(task)
             try:
                 done[job[0]] = ray.get(task)
-            except ray.exceptions.RayError as error:
+            except RayError as error:
                 reason = str(error).strip().split("\n")[0]
                 abandon(sweep / str(job[0]), job[1], f"Ray gave up on its process: {reason}")
                 done[job[0]] = returned(math.nan)

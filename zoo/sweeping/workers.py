@@ -14,11 +14,12 @@ import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from zoo.archive.summary import read_summary
+from zoo.archive.summary import Summary
 from zoo.errors import tell
 from zoo.startup import told_to_end
 
@@ -78,7 +79,7 @@ class Workers:
             worker.close(kill=True)
 
     def _do(self, job: tuple, folder: Path) -> JobReturn:
-        if read_summary(folder)["status"] == "FINISHED":
+        if Summary.read(folder).finished:
             return returned(math.nan)  # only a search, which never comes upon a finished run, asks for its value
         worker = self.free.get()
         try:
@@ -118,7 +119,7 @@ class _Worker:
 
     def __init__(self, environment: dict[str, str], warm: bool):
         self.environment = environment
-        self.executor: Executor | None = None
+        self.executor: Any = None  # loky's: its `shutdown` can kill
         self.busy = False
         self.first_memory = None
         if warm:
@@ -223,13 +224,12 @@ def execute(number: int, overrides: list[str], config_loader, config: DictConfig
     import gc
 
     from hydra import version
-    from hydra._internal.callbacks import Callbacks
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import run_job, setup_globals
-    from hydra.types import HydraContext
     from omegaconf import open_dict
 
     import zoo.config  # noqa: F401  it registers the schema and the resolvers
+    from zoo.sweeping.hydra_private import context
 
     if told_to_end.is_set():  # while it imported, or did the job before
         raise KeyboardInterrupt
@@ -241,7 +241,7 @@ def execute(number: int, overrides: list[str], config_loader, config: DictConfig
         job.hydra.job.num = number
     HydraConfig.instance().set_config(job)
     result = run_job(
-        hydra_context=HydraContext(config_loader=config_loader, callbacks=Callbacks(job)),
+        hydra_context=context(config_loader, job),
         task_function=task_function,
         config=job,
         job_dir_key="hydra.sweep.dir",

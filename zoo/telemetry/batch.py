@@ -41,7 +41,8 @@ class Batch:
 
 
 def _numbers(structure) -> list[np.ndarray]:
-    arrays = [keras.ops.convert_to_numpy(leaf) for leaf in keras.tree.flatten(structure) if leaf is not None]
+    leaves = [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
+    arrays = [np.asarray(keras.ops.convert_to_numpy(leaf)) for leaf in leaves]
     # Half precision of JAX is no kind that NumPy knows by itself.
     arrays = [a if a.dtype.kind in "biuf" else a.astype(np.float32) for a in arrays if a.dtype.kind not in "OSU"]
     return [a for a in arrays if a.ndim]

@@ -4,9 +4,11 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import keras
 
+from zoo.telemetry.keras_private import attending, attention_of
 from zoo.telemetry.layers import all_layers, cells_of, operations_of, replaced, watched_calls
 from zoo.telemetry.recurrent import Loop, watched_loop
 
@@ -33,7 +35,7 @@ class Call:
     within: "Call | None" = None
     begun: int = 0
     ended: int = 0
-    before: object | None = None
+    before: Any = None
     before_key: tuple = ()
 
 
@@ -59,8 +61,8 @@ class Recorder:
         self.calls: list[Call] = []
         self.loops: list[Loop] = []
         self.attentions: list[tuple] = []
-        self.zeros: dict[tuple, object] = {}
-        self.outcomes: dict[int, object] = {}
+        self.zeros: dict[tuple, Any] = {}
+        self.outcomes: dict[int, Any] = {}
         self.answers = None
         self._stack: list[Call] = []
         self._clock = 0
@@ -80,8 +82,9 @@ class Recorder:
             for layer in seen:
                 if cells_of(layer) and self.zero is not None:
                     inside.enter_context(watched_loop(layer, self))
-                if hasattr(layer, "_compute_attention"):
-                    inside.enter_context(replaced((layer, "_compute_attention", self._attending(layer))))
+                attention = attention_of(layer)
+                if attention is not None:
+                    inside.enter_context(replaced(attending(layer, self._attended(layer, attention))))
             yield self
 
     def mark(self) -> tuple[int, int, int]:
@@ -119,7 +122,7 @@ class Recorder:
         self.outcomes = {id(t): t for t in map(other, self.outcomes.values())}
         self.answers = keras.tree.map_structure(other, self.answers)
 
-    def differentiable(self) -> dict[tuple, object]:
+    def differentiable(self) -> dict[tuple, Any]:
         """Return each tensor that a delta may be asked for, by its key."""
         layers = [call for call in self.calls if _is_layer(call)]
         found = {("output", call.number, i): t for call in layers for i, t in enumerate(call.outputs)}
@@ -206,17 +209,16 @@ class Recorder:
 
         return replaced((call.layer, "activation", activation))
 
-    def _attending(self, layer) -> Callable:
-        original = layer._compute_attention
+    def _attended(self, layer, original: Callable) -> Callable:
         places = inspect.signature(original)
 
-        def attending(query, key, value, *args, **kwargs):
+        def attended(query, key, value, *args, **kwargs):
             given = places.bind(query, key, value, *args, **kwargs).arguments
             causal = bool(kwargs.get("use_causal_mask", False))
             self.attentions.append((layer, query, key, given.get("attention_mask"), causal))
             return original(query, key, value, *args, **kwargs)
 
-        return attending
+        return attended
 
 
 def _is_layer(call: Call) -> bool:

@@ -1,4 +1,4 @@
-"""What a verdict is, and what it is made from: everything that is known of a training, in one place for all rules."""
+"""What a verdict is made from: everything that is known of a training, in one place for all rules."""
 
 import dataclasses
 import functools
@@ -6,9 +6,10 @@ import functools
 import numpy as np
 
 from zoo.telemetry import wording as w
-from zoo.telemetry.cures import Cure, cures_for
-from zoo.telemetry.evidence import Depth, Loss
+from zoo.telemetry.cures import cures_for
+from zoo.telemetry.evidence import FELL, Depth, Loss
 from zoo.telemetry.faults import FAILING, Fault, fault_of
+from zoo.telemetry.findings import Verdict
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.probe import Probe
 
@@ -17,41 +18,9 @@ NAMES = ("healthy", "vanishing", "exploding", "dead", "saturated", "stalled", "u
 # How often words on such evidence were right on the labelled runs: the lower end of the 95 % interval (Wilson 1927) of
 # what `benchmarks/verdicts.py` counts, on both halves; step 0 apart.
 LASTED, CLEAR, SEEN, PASSING, FORETOLD_SO = 0.99, 0.96, 0.94, 0.91, 0.83
+RESTS = 1.2  # times as much arrives, or varies, as an epoch ago: less has ceased to change; chosen on the tuning half
+RATE = "the learning rate"
 CONSTANT = "what the best constant answer costs"
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What is wrong with a training, where, and on what evidence.
-
-    Attributes:
-        name: one of `NAMES`; undecided where the evidence is too little to say healthy or sick.
-        layer: the layer where it breaks; `None` where no layer is to blame.
-        since: the optimizer step at which the evidence begins; 0 is before the first step.
-        confidence: in [0, 1]: how often a word on such evidence is right (`benchmarks/verdicts.py`); from 0.95 on the
-            verdict is certain enough to stop for. 0 where it is undecided.
-        cause: what brings it about, in a few words.
-        evidence: the numbers that it rests on.
-        sentence: all of it for a reader; of an undecided one, what is missing.
-        remedies: overrides of the command line to try, the most promising first.
-        cures: the same, and more, as changes to one's own code.
-    """
-
-    name: str
-    layer: str | None
-    since: int
-    confidence: float
-    cause: str
-    evidence: dict[str, float]
-    sentence: str
-    remedies: list[str] = dataclasses.field(default_factory=list)
-    cures: list[Cure] = dataclasses.field(default_factory=list)
-
-    def __str__(self) -> str:
-        """The word, the sentence, and below them what to try."""
-        sure = f" (confidence {self.confidence:.2f})" if self.confidence else ""
-        tries = [f"  try {cure.name}: {cure.change}. {cure.reason[:1].upper()}{cure.reason[1:]}" for cure in self.cures]
-        return "\n".join([f"{self.name}: {self.sentence}{sure}", *tries])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +74,9 @@ class Case:
     @property
     def epoch_end(self) -> int:
         """The step at which the first probe after training was made."""
-        ends = self.history.epoch_ends if self.history is not None else ()
-        return int(ends[0]) if len(ends) else self.steps
+        if self.history is None or not len(self.history.epoch_ends):
+            return self.steps
+        return int(self.history.epoch_ends[0])
 
     def evidence(self) -> dict[str, float]:
         found = {"loss_over_constant": self.loss.share, "largest_rise": self.loss.rise}
@@ -138,7 +108,7 @@ class Case:
 
 def undecided(sentence: str, case: Case, cause: str = "") -> Verdict:
     """Return the verdict that says what is missing."""
-    return Verdict("undecided", None, 0, 0.0, cause, case.evidence(), sentence)
+    return Verdict("undecided", cause=cause, evidence=case.evidence(), sentence=sentence)
 
 
 def broken(case: Case, fault: Fault, place: Depth, *, since: int, lasting: bool) -> Verdict:
@@ -163,10 +133,23 @@ def broken(case: Case, fault: Fault, place: Depth, *, since: int, lasting: bool)
     return Verdict(fault.name, fault.layer, since, confidence, fault.cause, evidence, sentence, **cures)
 
 
+def overshoots(case: Case, told: str, *, since: int, confidence: float, doubt: str = "") -> Verdict:
+    """Return the verdict on a rate that is too large.
+
+    Args:
+        told: what was seen, in words.
+        doubt: ends the sentence, where it may be something else.
+    """
+    sound = "the profile was sound before the first step, but " if case.places else ""
+    sentence = f"{sound}{told}: the learning rate is too large{doubt}."
+    cures = case.cures("unstable", began=True)
+    return Verdict("unstable", None, since, confidence, RATE, case.evidence(), sentence, **cures)
+
+
 def softened(case: Case, verdict: Verdict) -> Verdict:
     """What comes down from somewhere, or still changes along the depth, may recover: wait and see."""
-    falls = case.loss.drop > 0.1 * abs(case.loss.late)
-    changes = len(case.places) > 1 and case.places[-1].changed(case.places[-2]) > np.log(1.2)
+    falls = case.loss.drop > FELL * abs(case.loss.late)
+    changes = len(case.places) > 1 and case.places[-1].changed(case.places[-2]) > np.log(RESTS)
     return dataclasses.replace(verdict, confidence=min(verdict.confidence, PASSING)) if falls or changes else verdict
 
 

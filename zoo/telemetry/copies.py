@@ -5,19 +5,25 @@ Tuners and scikit-learn copy the callbacks that they are given, train with the c
 
 import copy
 import weakref
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
+
+from zoo.telemetry.keras_private import without_model
 
 
 class Copied:
     """Mixin, to stand before `keras.callbacks.Callback`: what its copies recorded can be had from the original.
 
-    A child names in `left_out` the attributes that do not travel, with the values that stand in their places in a copy
-    or pickle, and counts in `recorded` what it holds. It changes the attributes that hold it in place and never sets
-    them anew: an original shares them with each of its copies, for it outlives them, and so keeps the record alive but
-    neither model nor traced functions.
+    A child names in `left_out` the attributes that do not travel beside the model, with the values that stand in their
+    places in a copy or pickle, and counts in `recorded` what it holds. It changes the attributes that hold it in place
+    and never sets them anew: an original shares them with each of its copies, for it outlives them, and so keeps the
+    record alive but neither model nor traced functions.
     """
 
-    left_out: ClassVar[dict[str, object]] = {"_model": None}
+    left_out: ClassVar[dict[str, object]] = {}
+    # An original has the first, a copy the others.
+    _copies: list[Self]
+    _origins: list[weakref.ref]
+    _inherited: int
 
     def recorded(self) -> int:
         """Return how much was recorded: a number that only grows."""
@@ -55,7 +61,7 @@ class Copied:
 
     def __getstate__(self) -> dict:
         own = {name: value for name, value in vars(self).items() if name not in ("_copies", "_origins", "_inherited")}
-        return own | {name: value for name, value in self.left_out.items() if name in own}
+        return without_model(own) | {name: value for name, value in self.left_out.items() if name in own}
 
     def __deepcopy__(self, memo: dict) -> Self:
         twin = _with_state(type(self), copy.deepcopy(self.__getstate__(), memo))
@@ -72,7 +78,7 @@ class Copied:
         return copy.deepcopy(self)  # two callbacks may not write to one record
 
 
-def _with_state(kind: type, state: dict):
-    made = kind.__new__(kind)
+def _with_state(kind: type, state: dict) -> Any:
+    made = object.__new__(kind)
     vars(made).update(state)
     return made

@@ -3,12 +3,12 @@
 The order within each disease is that of `benchmarks/cures.py`: what cures most of the labelled runs comes first.
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
 from zoo.telemetry.faults import PLAIN, Fault
+from zoo.telemetry.findings import Cure
 from zoo.telemetry.setting import Setting
 
 # The rates that the optimizers' papers or Keras give; Adadelta's is that of its paper, of which Keras has a thousandth.
@@ -18,24 +18,9 @@ USUAL = {
 }
 ADAPTIVE = ("adam", "adamw", "nadam", "adamax", "lamb")
 RECTIFIERS = ("relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "softplus")
-LARGE_INPUT = 5.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Cure:
-    """One change that may cure.
-
-    Attributes:
-        name: of the change, in a word or two.
-        change: to the program, as Keras code.
-        reason: why it may help, in a sentence.
-        override: the same on gradient-zoo's command line; "" where there is no such choice.
-    """
-
-    name: str
-    change: str
-    reason: str
-    override: str = ""
+LARGE_INPUT = 5.0  # deviations, which of scaled inputs hardly any is: pixels that nobody divided by 255 are beyond it
+CLIPPED = 0.1  # of a step's gradient: what clipping takes more from hardly moves
+NEAR = 3.0  # times the usual rate, or the inverse: rates of one size
 
 
 def cures_for(name: str, fault: Fault | None, setting: Setting | None, activations: list[str], **known) -> list[Cure]:
@@ -64,7 +49,7 @@ def cures_for(name: str, fault: Fault | None, setting: Setting | None, activatio
     return list(found.values())
 
 
-def _vanishing(fault, setting, activations, known) -> Iterator[Cure]:
+def _vanishing(fault: Fault, setting: Setting, activations: list[str], known: dict) -> Iterator[Cure]:
     if fault.along == "time":
         yield from _over_time(fault, setting)
         yield Cure("gates", "keras.layers.LSTM or GRU", "gates let the gradient pass unchanged through many steps.")
@@ -85,7 +70,7 @@ def _vanishing(fault, setting, activations, known) -> Iterator[Cure]:
     yield from _activation(setting, activations)
 
 
-def _exploding(fault, setting, activations, known) -> Iterator[Cure]:
+def _exploding(fault: Fault, setting: Setting, activations: list[str], known: dict) -> Iterator[Cure]:
     if fault.along == "time":
         yield from _over_time(fault, setting)
         yield from _clipped(setting)
@@ -97,7 +82,7 @@ def _exploding(fault, setting, activations, known) -> Iterator[Cure]:
     yield from _lower_rate(setting, known)
 
 
-def _dead(fault, setting, activations, known) -> Iterator[Cure]:
+def _dead(fault: Fault, setting: Setting, activations: list[str], known: dict) -> Iterator[Cure]:
     if fault.along == "use":
         yield Cure(
             "balance",
@@ -133,7 +118,7 @@ def _dead(fault, setting, activations, known) -> Iterator[Cure]:
         )
 
 
-def _saturated(fault, setting, activations, known) -> Iterator[Cure]:
+def _saturated(fault: Fault, setting: Setting, activations: list[str], known: dict) -> Iterator[Cure]:
     if known.get("largest_input", 0.0) > LARGE_INPUT:
         yield Cure(
             "inputs",
@@ -148,10 +133,10 @@ def _saturated(fault, setting, activations, known) -> Iterator[Cure]:
     yield from _initializer(setting, activations)
 
 
-def _stalled(fault, setting, activations, known) -> Iterator[Cure]:
+def _stalled(fault: Fault, setting: Setting, activations: list[str], known: dict) -> Iterator[Cure]:
     rate, usual = known.get("rate", np.nan), USUAL.get(setting.optimizer, np.nan)
     clipped = known.get("clipped", 1.0)
-    if clipped < 0.1:
+    if clipped < CLIPPED:
         yield Cure(
             "no clipping",
             "an optimizer without clipnorm, clipvalue and global_clipnorm",
@@ -166,13 +151,13 @@ def _stalled(fault, setting, activations, known) -> Iterator[Cure]:
             "optimizer=adam optimizer.learning_rate=0.001",
         )
     if np.isfinite(rate) and rate > 0:
-        higher = usual if np.isfinite(usual) and rate < usual / 3 else 10 * rate
+        higher = usual if np.isfinite(usual) and rate < usual / NEAR else 10 * rate
         yield _rate(higher, "the steps are too small to move the loss.")
-    if np.isfinite(rate) and np.isfinite(usual) and rate < usual / 3:
+    if np.isfinite(rate) and np.isfinite(usual) and rate < usual / NEAR:
         yield _rate(100 * rate, "the steps are too small to move the loss.")
 
 
-def _unstable(fault, setting, activations, known) -> Iterator[Cure]:
+def _unstable(fault: Fault, setting: Setting, activations: list[str], known: dict) -> Iterator[Cure]:
     if fault.along == "loss":
         yield Cure(
             "the loss",
@@ -191,15 +176,16 @@ def _unstable(fault, setting, activations, known) -> Iterator[Cure]:
 
 
 def _over_time(fault: Fault, setting: Setting) -> Iterator[Cure]:
-    if setting.kinds.get(fault.layer, PLAIN[0]) not in PLAIN:
+    layer = fault.layer or ""
+    if setting.kinds.get(layer, PLAIN[0]) not in PLAIN:
         return
-    if "Orthogonal" not in setting.initializers.get(fault.layer, "") or fault.name == "exploding":
+    if "Orthogonal" not in setting.initializers.get(layer, "") or fault.name == "exploding":
         yield Cure(
             "orthogonal recurrent weights",
             'recurrent_initializer="orthogonal"',
             "they keep the length of what passes through them (Saxe et al. 2014).",
         )
-    if "Identity" not in setting.initializers.get(fault.layer, ""):
+    if "Identity" not in setting.initializers.get(layer, ""):
         yield Cure(
             "identity recurrent weights",
             'activation="relu", recurrent_initializer="identity"',
@@ -290,7 +276,7 @@ def _lower_rate(setting: Setting, known: dict) -> Iterator[Cure]:
     rate, usual = known.get("rate", np.nan), USUAL.get(setting.optimizer, np.nan)
     if np.isfinite(rate) and rate > 0:
         # The usual one where the rate is above it, else a tenth.
-        yield _rate(usual if np.isfinite(usual) and rate > 3 * usual else rate / 10, "the steps overshoot.")
+        yield _rate(usual if np.isfinite(usual) and rate > NEAR * usual else rate / 10, "the steps overshoot.")
 
 
 def _rate(value: float, reason: str) -> Cure:

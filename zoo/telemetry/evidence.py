@@ -6,21 +6,30 @@ import functools
 import numpy as np
 
 from zoo.telemetry.probe import Probe
+from zoo.telemetry.setting import Setting
 
-# Chosen on the tuning half of benchmarks/verdicts.py and on nothing else; the held-out half checks them.
+# Chosen on the tuning half of benchmarks/verdicts.py and on nothing else, but for what names its own reason; the final
+# half checks them.
 LEARNED = 0.9  # a loss below this share of the best constant's has learned something
 BARELY = 0.96  # the same, where the loss swings little enough to be sure
+LUCKY = 0.5  # a loss below this share has learned whatever the answers: no luck goes so far
+RARE = 0.8  # share of the commonest label; beyond it a loss may tell much before any answer is another than that label
+CRUDEST = 0.01  # least variance of one answer, that of 99 % alike: a batch without the rare label does not say 0
 ENOUGH = 40  # steps before a loss that has not moved tells anything
 RISEN = 3.0  # times its start, or the best constant's loss: a loss that rose
-CERTAIN = 2.0  # deviations
+EVEN = 1.2  # times its start: what has not risen on the probe's batch (weights on classes, test_sound_models.py)
+CERTAIN = 2.0  # deviations: one time in twenty it is chance
+FELL = 0.1  # fall since the start, over the start
 FAST = 0.5  # fall in an epoch, over what it began with: a plunge
 SLOW, CREPT = 0.025, 0.01  # fall that counts, over the best constant's loss: of the line, of the probe in an epoch
 SMALLEST_WINDOW = 5
 IN_A_ROW = 5  # steps
+LATE = 0.75  # of the steps: what rose before and has not risen further since has jumped once
 OTHER_UNITS = 2.0  # first loss over the probe's, or the inverse: weights on samples or classes change the scale
 STILL = 0.02  # change of the layers' activations, as a logarithm: nothing happened
-WON = 0.1  # of a network's first loss, beside which another's rose
+WON, LOST = 0.1, 0.3  # of their first losses: what is left of the winner's, and by how much another's rose
 SKILLED = 0.02  # R2 above which numbers are told apart
+TINY = 1e-300  # stands for a 0 that something is divided by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +109,7 @@ class Loss:
         if answers is None:
             return np.nan
         if np.isfinite(answers.accuracy):
-            spread = np.sqrt(max(answers.majority * (1 - answers.majority), 0.01) / max(answers.labels, 1))
+            spread = np.sqrt(max(answers.majority * (1 - answers.majority), CRUDEST) / max(answers.labels, 1))
             return (answers.accuracy - answers.majority) / spread
         if np.isnan(answers.r2):
             return np.nan
@@ -112,10 +121,9 @@ class Loss:
         if self.steps < 1 or not np.isfinite(self.late):
             return False
         if np.isfinite(self.share):
-            # Of rare labels a loss may tell much before any answer is another than the commonest one.
-            balanced = self.probes and self.probes[-1].majority < 0.8
+            balanced = self.probes and self.probes[-1].majority < RARE
             by_luck = (balanced and self.skill <= 0) or self.progress < CREPT * abs(self.start)
-            return self.share < LEARNED and not (by_luck and self.share > 0.5) and not self.mistaken
+            return self.share < LEARNED and not (by_luck and self.share > LUCKY) and not self.mistaken
         if np.isfinite(self.best_constant):  # zero or below, as of cosines and densities
             scale = max(abs(self.best_constant), abs(self.start - self.best_constant))
             below = self.best_constant - self.judged > (1 - LEARNED) * scale > 0
@@ -123,9 +131,14 @@ class Loss:
         return self.skill > CERTAIN and self.late < self.start and self.rise <= RISEN
 
     @property
+    def last_quarter(self) -> np.ndarray:
+        """The last values, of which `late` is the median."""
+        return self.values[-max(SMALLEST_WINDOW, len(self.values) // 4) :]
+
+    @property
     def barely_below(self) -> bool:
         """Whether the loss is below the best constant's by little, but surely."""
-        last = self.values[-max(SMALLEST_WINDOW, len(self.values) // 4) :]
+        last = self.last_quarter
         if not self.by_step or len(last) < SMALLEST_WINDOW or not np.isfinite(last).all() or self.rise > RISEN:
             return False
         below, error = self.best_constant - last.mean(), last.std() / np.sqrt(len(last))
@@ -139,7 +152,7 @@ class Loss:
     @property
     def same_on_the_probe(self) -> bool:
         """Whether the probe's loss has not risen, whatever the steps' losses, which weights may scale."""
-        return len(self.probes) > 1 and bool(self.probes[-1].loss < 1.2 * self.probes[0].loss)
+        return len(self.probes) > 1 and bool(self.probes[-1].loss < EVEN * self.probes[0].loss)
 
     @property
     def progress(self) -> float:
@@ -166,17 +179,20 @@ class Loss:
         return float(-slope * len(values)) if -slope > CERTAIN * error else 0.0
 
     @property
+    def scale(self) -> float:
+        """What a fall is measured by: the best constant's loss, or its own."""
+        return abs(self.best_constant if np.isfinite(self.best_constant) else self.late)
+
+    @property
     def creeps(self) -> bool:
         """Whether the steps' losses come down by little, but surely."""
-        scale = self.best_constant if np.isfinite(self.best_constant) else self.late
-        return self.drop > CREPT * abs(scale)
+        return self.drop > CREPT * self.scale
 
     @property
     def falls(self) -> bool:
         """Whether the loss still comes down by an amount that counts, in its last two thirds or the last epoch."""
-        scale = self.best_constant if np.isfinite(self.best_constant) else self.late
         before = self.probes[-2].loss - self.probes[-1].loss if len(self.probes) > 1 else 0.0
-        return self.drop > SLOW * abs(scale) or before > CREPT * abs(scale)
+        return self.drop > SLOW * self.scale or before > CREPT * self.scale
 
     @property
     def plunges(self) -> bool:
@@ -196,7 +212,7 @@ class Loss:
     @property
     def fell(self) -> bool:
         """Whether the loss has come down from where it began."""
-        return self.start - self.late > 0.1 * abs(self.start)
+        return self.start - self.late > FELL * abs(self.start)
 
     @property
     def moved(self) -> float:
@@ -229,11 +245,12 @@ class Loss:
         return int(np.argmax(risen)) if risen.any() else None
 
     @property
-    def jumped(self) -> bool:
-        """Whether a loss that was sound for some steps rose once, and has not risen further since."""
-        if self.risen_at is None or self.risen_at < SMALLEST_WINDOW:
-            return False
-        return int(np.nanargmax(self.values)) < 0.75 * len(self.values)
+    def jumped_at(self) -> int | None:
+        """Where a loss that was sound for some steps rose once, and has not risen further since; `None` if nowhere."""
+        step = self.risen_at
+        if step is None or step < SMALLEST_WINDOW or np.nanargmax(self.values) >= LATE * len(self.values):
+            return None
+        return step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +286,7 @@ class Contest:
     def winner(self) -> int | None:
         """The one whose loss all but disappeared while another's rose; `None` while they are even."""
         before, now = self.losses.T
-        rose = now > before + 0.3 * np.abs(before)
+        rose = now > before + LOST * np.abs(before)
         for i in np.flatnonzero(np.abs(now) < WON * np.abs(before)):
             if np.delete(rose, i).any():
                 return int(i)
@@ -279,7 +296,7 @@ class Contest:
     def loser(self) -> int:
         """The one whose loss rose most."""
         before, now = self.losses.T
-        return int(np.argmax((now - before) / np.maximum(np.abs(before), 1e-12)))
+        return int(np.argmax((now - before) / np.maximum(np.abs(before), TINY)))
 
 
 class Depth:
@@ -290,9 +307,20 @@ class Depth:
         self.probe = probe
         self.layers = [name for name, k in zip(probe.layers, kernel, strict=True) if k]
         self.activations = [a for a, k in zip(probe.activations, kernel, strict=True) if k]
-        for name in ("activation_rms", "variation", "output_rms", "delta_norm", "gradient_norm", "dead", "saturated"):
-            setattr(self, name, np.asarray(getattr(probe, name), np.float64)[kernel])
+
+        def kept(values) -> np.ndarray:
+            return np.asarray(values, np.float64)[kernel]
+
+        self.activation_rms, self.variation = kept(probe.activation_rms), kept(probe.variation)
+        self.output_rms, self.delta_norm = kept(probe.output_rms), kept(probe.delta_norm)
+        self.gradient_norm = kept(probe.gradient_norm)
+        self.dead, self.saturated = kept(probe.dead), kept(probe.saturated)
         self.hidden = slice(0, max(1, len(self.layers) - 1))
+
+    @property
+    def setting(self) -> Setting:
+        """What ran; without anything known in it, where a file of an earlier version does not say."""
+        return self.probe.setting or Setting()
 
     @property
     def finite(self) -> bool:
@@ -302,7 +330,7 @@ class Depth:
     def arriving(self) -> np.ndarray:
         """(layers,) delta of each layer over the output layer's: what of the signal arrives."""
         with np.errstate(over="ignore"):
-            return self.delta_norm / max(self.delta_norm[-1], 1e-300)
+            return self.delta_norm / max(self.delta_norm[-1], TINY)
 
     @functools.cached_property
     def reaching(self) -> np.ndarray:
@@ -329,8 +357,7 @@ class Depth:
 
         Embeddings start small, and what normalizes behind them makes both signals larger by as much.
         """
-        setting = self.probe.setting
-        kinds = setting.kinds if setting else {}
+        kinds = self.setting.kinds
         return np.array(["Embedding" not in kinds.get(name, "") for name in self.layers])
 
     @property
@@ -342,9 +369,9 @@ class Depth:
         if not self.counted.any():
             return 1.0
         arriving = np.max(self.arriving[self.counted])
-        if self.probe.setting is not None and self.probe.setting.normalized:
+        if self.setting.normalized:
             return float(arriving)
-        first = max(self.activation_rms[self.counted][0], 1e-300)
+        first = max(self.activation_rms[self.counted][0], TINY)
         return float(max(arriving, np.max(self.output_rms[self.counted]) / first))
 
     @property
@@ -371,11 +398,13 @@ class Depth:
         steps = np.nan_to_num(np.maximum(back, forth), nan=0.0, posinf=np.inf)
         return self.layers[int(np.argmax(steps)) + 1] if len(steps) else self.layers[0]
 
-    def first(self, where: np.ndarray) -> str | None:
-        return self.layers[int(np.argmax(where))] if where.any() else None
+    def first(self, where: np.ndarray) -> str:
+        """Return the first of the layers that are marked, of which there is one."""
+        return self.layers[int(np.argmax(where))]
 
-    def last(self, where: np.ndarray) -> str | None:
-        return self.layers[len(where) - 1 - int(np.argmax(where[::-1]))] if where.any() else None
+    def last(self, where: np.ndarray) -> str:
+        """Return the last of the layers that are marked, of which there is one."""
+        return self.layers[len(where) - 1 - int(np.argmax(where[::-1]))]
 
     def changed(self, before: "Depth") -> float:
         """Return how much what arrives, or how activations vary, changed since `before`: the median logarithm."""

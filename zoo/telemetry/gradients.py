@@ -6,18 +6,60 @@ row a step goes to a ring buffer, which is read back once a window or epoch. The
 """
 
 import contextlib
+import dataclasses
+import enum
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 
 from zoo.telemetry.backends import of_backend
+from zoo.telemetry.backends.recorder import Ring
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.recording import Numbers, Recording
 
 WINDOW = 1024
+
+
+class State(enum.Enum):
+    """Which calls of the watched train function are the training's."""
+
+    OFF = enum.auto()  # none: it is not the model's
+    BETWEEN = enum.auto()  # none until the next step begins
+    NEXT = enum.auto()
+    ALL = enum.auto()
+
+
+@dataclasses.dataclass(eq=False)
+class Tracking:
+    """A model's train function with a ring in it; kept after a training, for the next may go on with it.
+
+    Attributes:
+        ring: of the model.
+        plain: the model's own train function.
+        session: the `History` of the `fit` that is recorded, by which another is told from it.
+        tracked: `plain` with the ring in it; it stands in its place while the state is not OFF.
+        state: see there.
+    """
+
+    ring: Ring
+    plain: Callable | None
+    session: object
+    tracked: Callable | None = None
+    state: State = State.OFF
+
+    def on(self) -> None:
+        """Put `tracked` in the place of `plain`."""
+        self.ring.model.train_function = self.tracked
+        self.state = State.BETWEEN
+
+    def off(self) -> None:
+        """Put `plain` back, unless the model was compiled anew meanwhile."""
+        self.state = State.OFF
+        if self.ring.model.train_function is self.tracked:
+            self.ring.model.train_function = self.plain
 
 
 class GradientNorms(Copied, keras.callbacks.Callback):
@@ -56,22 +98,14 @@ class GradientNorms(Copied, keras.callbacks.Callback):
             apply; `tf.distribute`; on JAX a step that flax.nnx compiles, or that updates within `jax.lax.cond`.
     """
 
-    left_out: ClassVar[dict[str, object]] = {
-        **dict.fromkeys(("_model", "_ring", "_watched", "_session", "_plain", "_tracked")),
-        "_armed": False,
-        "_attached": False,
-    }
+    left_out: ClassVar[dict[str, object]] = {"_tracking": None}
 
     def __init__(self, *, updates: bool = False, path: str | Path | None = None):
         super().__init__()
-        self.updates, self.path = updates, path and Path(path)
+        self.updates, self.path = updates, None if path is None else Path(path)
         self._recordings: list[Recording] = []  # the last is the current model's
         self._numbers = Numbers()
-        self._ring = None
-        self._watched = self._session = None
-        self._plain = self._tracked = None
-        self._armed = False
-        self._attached = False
+        self._tracking: Tracking | None = None
 
     @property
     def history(self) -> GradientHistory:
@@ -100,6 +134,8 @@ class GradientNorms(Copied, keras.callbacks.Callback):
         Raises:
             FileNotFoundError: if `path` holds none.
         """
+        if self.path is None:
+            raise FileNotFoundError("GradientNorms has no path: there is nothing to go on with.")
         self._recordings[:] = [Recording.resumed(self.path, epochs)]
 
     def __getstate__(self) -> dict:
@@ -110,8 +146,7 @@ class GradientNorms(Copied, keras.callbacks.Callback):
     def watch(self, model: keras.Model) -> Iterator["GradientNorms"]:
         """Record each step that `model` is trained by inside the `with` block, whoever calls it."""
         self.set_model(model)
-        self._attach()
-        self._armed = None  # the block's end takes the callback off, so that no step need ask for it
+        self._attach().state = State.ALL  # the block's end takes the callback off, so that no step need ask for it
         try:
             yield self
         finally:
@@ -121,14 +156,16 @@ class GradientNorms(Copied, keras.callbacks.Callback):
         self._attach()
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        self._armed = True
+        if self._tracking is not None and self._tracking.state is not State.OFF:
+            self._tracking.state = State.NEXT
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._read()
         recording = self._recordings[-1]
         recording.epoch_ends.append(len(recording))
         recording.describe()
-        if self._watched.trainable_variables and not self._ring.rows:
+        ring = self._tracking and self._tracking.ring
+        if ring is not None and ring.model.trainable_variables and not ring.rows:
             raise RuntimeError(
                 "GradientNorms saw no gradient in an epoch: the model's train step does not apply model.optimizer, nor "
                 "another optimizer among the model's attributes."
@@ -137,57 +174,62 @@ class GradientNorms(Copied, keras.callbacks.Callback):
     def on_train_end(self, logs: dict | None = None) -> None:
         self._detach()
 
-    def _attach(self) -> None:
-        model = self.model  # on JAX, to ask for it costs a copy of the state: once is enough
-        self._session = getattr(model, "history", None)  # each `fit` makes a new one
+    def _attach(self) -> Tracking:
+        model: Any = self.model  # on JAX, to ask for it costs a copy of the state: once is enough
+        session = getattr(model, "history", None)  # each `fit` makes a new one
         if getattr(model, "optimizer", None) is None:
             raise RuntimeError("GradientNorms needs a compiled model: call model.compile(optimizer=...) first.")
         other = getattr(model.train_function, "recorder", None)
-        if other is not None and other is not self and other._attached and other._session is self._session:
+        if other is not None and other is not self and other._records(session):
             raise RuntimeError("GradientNorms already records this training: give it one GradientNorms, not two.")
         self._detach()  # from a training that was broken off between two steps
-        self._watched = model
-        if not self._attached and self._plain is not None and model.train_function is self._plain:
-            # The same compiled model is trained again: its traced step still fits.
-            model.train_function = self._tracked
-            self._attached = True
-            return
-        recording = self._recording_of(model)
-        if self._ring is None or not self._ring.fits(model):
-            self._ring = of_backend("recorder").Recorder(
-                model, window=WINDOW, updates=self.updates, recording=recording
-            )
-        self._ring.steps_per_call = max(self._ring.steps_per_call, model.steps_per_execution)
-        self._plain = model.train_function
-        self._tracked = model.train_function = self._tracking(self._ring)
-        self._attached = True
+        tracking = self._tracking
+        if tracking is None or tracking.plain is None or model.train_function is not tracking.plain:
+            recording = self._recording_of(model)
+            ring = tracking and tracking.ring
+            if ring is None or not ring.fits(model):
+                ring = of_backend("recorder").Recorder(model, window=WINDOW, updates=self.updates, recording=recording)
+            ring.steps_per_call = max(ring.steps_per_call, model.steps_per_execution)
+            tracking = Tracking(ring, model.train_function, session)
+            tracking.tracked = self._tracked(tracking)
+            self._tracking = tracking
+        # Else the same compiled model is trained again: its traced step still fits.
+        tracking.session = session
+        tracking.on()
+        return tracking
+
+    def _records(self, session: object) -> bool:
+        tracking = self._tracking
+        return tracking is not None and tracking.state is not State.OFF and tracking.session is session
 
     def _recording_of(self, model: keras.Model) -> Recording:
         """Return the recording that `model` goes on with, now the last one."""
         found = next((recording for recording in self._recordings if recording.of(model)), None)
         if found is None:
-            numbered = self.path and (self._recordings or self.is_copy)
-            found = Recording(self._numbers.next(self.path) if numbered else self.path)
+            path = self.path
+            if path is not None and (self._recordings or self.is_copy):
+                path = self._numbers.next(path)
+            found = Recording(path)
         else:
             self._recordings.remove(found)
         self._recordings.append(found)
         found.take(model)
         return found
 
-    def _tracking(self, ring) -> Callable:
+    def _tracked(self, tracking: Tracking) -> Callable:
         """Return the model's train function with the ring in it."""
+        ring = tracking.ring
         traced = ring.train_function()
 
         def tracked(*args):
-            if self._armed is False or (self._armed and ring.model.history is not self._session):
+            other = tracking.state is State.NEXT and ring.model.history is not tracking.session
+            if other or tracking.state in (State.OFF, State.BETWEEN):
                 # A training that raised between two steps left this function behind; this call is not ours.
                 self._detach()
-                if ring.model.train_function is tracked:
-                    ring.model.train_function = None
-                ring.model.make_train_function()
+                ring.model.make_train_function(force=ring.model.train_function is tracked)
                 return ring.model.train_function(*args)
-            if self._armed:
-                self._armed = False
+            if tracking.state is State.NEXT:
+                tracking.state = State.BETWEEN
             if ring.full:
                 self._read()
             ring.pending += ring.steps_per_call
@@ -203,13 +245,11 @@ class GradientNorms(Copied, keras.callbacks.Callback):
         return tracked
 
     def _detach(self) -> None:
-        if self._attached:
+        if self._tracking is not None and self._tracking.state is not State.OFF:
             self._read()
-            self._attached = self._armed = False
-            if self._watched.train_function is self._tracked:
-                self._watched.train_function = self._plain
+            self._tracking.off()
 
     def _read(self) -> None:
-        if self._ring is not None:
-            self._ring.read()
-            self._ring.recording.describe()
+        if self._tracking is not None:
+            self._tracking.ring.read()
+            self._tracking.ring.recording.describe()

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ class GradientHistory:
     @property
     def update_ratios(self) -> np.ndarray | None:
         """(steps, layers) float32: update norm over weight norm, of each layer; `None` unless recorded."""
-        if self.update_norms is None:
+        if self.update_norms is None or self.weight_norms is None:
             return None
         return self._per_layer(self.update_norms) / np.maximum(self._per_layer(self.weight_norms), 1e-12)
 
@@ -145,9 +146,10 @@ class GradientHistory:
 
     def save(self, path: str | Path) -> None:
         """Write everything to a compressed `.npz` without pickles."""
-        arrays = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        arrays["setting"] = self.setting and self.setting.to_json()
-        np.savez_compressed(path, **{name: np.asarray(a) for name, a in arrays.items() if a is not None})
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields["setting"] = self.setting and self.setting.to_json()
+        arrays: dict[str, Any] = {name: np.asarray(a) for name, a in fields.items() if a is not None}
+        np.savez_compressed(path, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "GradientHistory":

@@ -1,5 +1,7 @@
 """Singular values of dense layers' Jacobians, activation included (Glorot & Bengio 2010, sec. 4.2.1)."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -32,10 +34,10 @@ def _mean_singular_value(site: Site, plan: Plan, calls: list[Call], slope) -> fl
     call = next(call for call in calls if call.layer is dense)
     following = plan.tensors[site.points[0].after]
     after = next(c.layer for c in calls if c.outputs and c.outputs[0] is following)
-    x = ops.cast(call.inputs[0], "float32")
-    z = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), ops.cast(dense.kernel, "float32"))
+    x: Any = ops.cast(call.inputs[0], "float32")
+    z: Any = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), ops.cast(dense.kernel, "float32"))
     z = z + ops.cast(dense.bias, "float32") if dense.use_bias else z
     derivative = slope(dense.activation if after is dense else lambda z: after(dense.activation(z)), z)
-    jacobian = ops.expand_dims(derivative, 1) * ops.expand_dims(ops.cast(dense.kernel, "float32"), 0)
+    jacobian = ops.multiply(ops.expand_dims(derivative, 1), ops.expand_dims(ops.cast(dense.kernel, "float32"), 0))
     values = ops.svd(jacobian, compute_uv=False)
-    return float(ops.convert_to_numpy(ops.mean(values)))
+    return float(np.asarray(ops.convert_to_numpy(ops.mean(values))))

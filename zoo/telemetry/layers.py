@@ -1,25 +1,17 @@
 """Which layer owns which variable, and the order of the layers: that of their calls in the forward pass."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import keras
+
+from zoo.telemetry.keras_private import compiled_loss as compiled_loss
+from zoo.telemetry.keras_private import flat_layers, own_trainable_variables
 
 
 def all_layers(model: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return every layer within `model`, nested ones too, each once; the order means nothing."""
-    # Keras has no public walk through nested layers; this one has been there since Keras 3.0.
-    return [layer for layer in model._flatten_layers(recursive=True) if layer is not model]
-
-
-def own_trainable_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """Return what `layer` itself trains, without the layers in it."""
-    return list(layer._trainable_variables)
-
-
-def raw_value(variable: keras.Variable):
-    """Return the backend's own variable, which no mixed precision casts on the way."""
-    return variable._value
+    return [layer for layer in flat_layers(model) if layer is not model]
 
 
 def operations_of(layer: keras.layers.Layer) -> list[keras.Operation]:
@@ -27,11 +19,6 @@ def operations_of(layer: keras.layers.Layer) -> list[keras.Operation]:
     if not isinstance(layer, keras.Function):
         return []
     return [operation for operation in layer.operations if not isinstance(operation, keras.layers.Layer)]
-
-
-def compiled_loss(model: keras.Model) -> Callable | None:
-    """Return what `compile` made of the model's losses and their weights, a function of targets and answers."""
-    return getattr(model, "_compile_loss", None)
 
 
 def optimizers_of(model: keras.Model) -> list[keras.Optimizer]:
@@ -69,7 +56,7 @@ def replaced(*attributes: tuple[object, str, object]) -> Iterator[None]:
                 vars(thing)[name] = value
 
 
-def watched_calls(things: list[keras.Operation], watch: Callable) -> contextlib.AbstractContextManager:
+def watched_calls(things: Sequence[keras.Operation], watch: Callable) -> contextlib.AbstractContextManager:
     """Within it, `watch(thing, call)` stands in the place of each layer's or operation's `call`."""
     # Keras calls another method of a quantized layer.
     names = ["quantized_call" if getattr(thing, "quantization_mode", None) else "call" for thing in things]

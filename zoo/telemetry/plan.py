@@ -160,7 +160,7 @@ class Plan:
 
     def _place_residuals(self, known: list[Call], reaches: Callable) -> None:
         kernels = {id(site.layer) for site in self.sites if site.has_kernel}
-        found = [(*added, []) for added in added_by_layer(known, kernels)]
+        found: list[tuple] = [(*added, []) for added in added_by_layer(known, kernels)]
         found += added_bare(known, reaches)
         named = _names([call.layer for call, *_ in found])
         for call, branch, total, streams in sorted(found, key=lambda added: added[0].ended):

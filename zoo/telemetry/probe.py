@@ -12,15 +12,19 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from zoo.telemetry.answers import Answers, answers_of
+from zoo.telemetry.answers import Answers, Judge
 from zoo.telemetry.backends import of_backend
 from zoo.telemetry.batch import Batch, tensors_of_batch
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.dry_step import built
 from zoo.telemetry.layers import optimizers_of
+from zoo.telemetry.plan import Plan
 from zoo.telemetry.probe_table import MEASURES
 from zoo.telemetry.recurrent import TimeProfile
 from zoo.telemetry.setting import Setting
+
+SAME = 1e-5  # variation of what is the same for every sample; float32 is exact to 1e-7
+MOSTLY = 0.9  # share of dead units: what a rule calls dead has more (`faults.Limits.dead`)
 
 # A pass stands in the place of methods that all models of the process share, such as those of gradient tapes.
 _ONE_AT_A_TIME = threading.RLock()
@@ -134,14 +138,14 @@ class Probe:
     dead: np.ndarray
     saturated: np.ndarray
     jacobian: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
-    measured: np.ndarray | None = None
-    preactivation: np.ndarray | None = None
+    measured: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    preactivation: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
     times: list[TimeProfile] = dataclasses.field(default_factory=list)
     attentions: list[Attention] = dataclasses.field(default_factory=list)
     residuals: list[Residual] = dataclasses.field(default_factory=list)
     missing: str = ""
     losses: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
-    trained_by: np.ndarray | None = None
+    trained_by: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
     through: bool = False
     lookups: list[Lookup] = dataclasses.field(default_factory=list)
     answers: Answers = dataclasses.field(default_factory=Answers)
@@ -149,11 +153,12 @@ class Probe:
     setting: Setting | None = None
 
     def __post_init__(self):
-        if self.measured is None:  # of an earlier version's file
+        count = len(self.layers)
+        if len(self.measured) != count:  # of an earlier version's file
             object.__setattr__(self, "measured", ~np.isnan(np.asarray(self.activation_rms)))
-        if self.preactivation is None:
-            object.__setattr__(self, "preactivation", np.zeros(len(self.layers), bool))
-        if self.trained_by is None:
+        if len(self.preactivation) != count:
+            object.__setattr__(self, "preactivation", np.zeros(count, bool))
+        if len(self.trained_by) != count:
             object.__setattr__(self, "trained_by", np.where(self.measured, 0, -1))
 
     @property
@@ -216,7 +221,7 @@ class Prober:
         if not optimizers_of(model):
             raise RuntimeError("the probe needs a compiled model: call model.compile(optimizer=..., loss=...) first.")
         self.model = model
-        self._pass, self._compiled = None, []
+        self._compiled: list = []
 
     def __call__(self, x, y=None, *, jacobian: bool = False) -> Probe:
         """Measure on the batch (x, y)."""
@@ -230,20 +235,24 @@ class Prober:
         if len(compiled) != len(self._compiled) or any(
             a is not b for a, b in zip(compiled, self._compiled, strict=True)
         ):
-            # For the first time, or compiled or frozen anew since: what was traced no longer fits.
+            # For the first time, or compiled or frozen anew since: what was traced, or found out, no longer fits.
             self._pass, self._compiled = of_backend("passes").Pass(self.model), compiled
+            self._judge, self._setting = Judge(self.model), None
         outline, tensors = self._pass(x, y)
         losses, numbers, raw = outline.finish(tensors)
         loss = float(losses.sum()) if len(losses) else np.nan
         plan, sites = outline.plan, outline.plan.sites
         given = None if plan.answers is None else keras.tree.map_structure(raw.get, plan.answers)
-        answers = Answers() if given is None else answers_of(self.model, x, y, given, losses)
+        answers = Answers() if given is None else self._judge(x, y, given, losses)
+        columns = numbers["table"] if sites else np.zeros((len(MEASURES), 0), np.float32)
+        table = dict(zip(MEASURES, columns, strict=True))
+        self._setting = self._described(plan, table["variation"], table["dead"])
         return Probe(
             [site.name for site in sites],
             np.array([site.has_kernel for site in sites], bool),
             [site.activation for site in sites],
             loss,
-            **dict(zip(MEASURES, numbers["table"] if sites else np.zeros((len(MEASURES), 0), np.float32), strict=True)),
+            **table,
             jacobian=self._pass.jacobians(x) if jacobian else np.zeros(0, np.float32),
             measured=numbers["measured"] > 0,
             preactivation=np.array([site.preactivation for site in sites], bool),
@@ -266,8 +275,19 @@ class Prober:
             ],
             answers=answers,
             batch=Batch.of(x, y),
-            setting=Setting.of(self.model, {site.name: site.layer for site in sites}, bool(plan.residuals)),
+            setting=self._setting,
         )
+
+    def _described(self, plan: Plan, variation: np.ndarray, dead: np.ndarray) -> Setting:
+        """Describe the model; after the first time no more of it than what a rule may ask for at a later probe."""
+        layers, known = {site.name: site.layer for site in plan.sites}, self._setting
+        if known is None or set(known.kinds) != {name for name, layer in layers.items() if layer is not None}:
+            return Setting.of(self.model, layers, bool(plan.residuals))
+        # Through zeros no sample differs from another. What follows may add to that, or draw units at random: there
+        # rules ask only of dead layers, and of those that began with zeros.
+        told_apart = (variation >= SAME) & (dead < MOSTLY)
+        suspects = {site.name: site.layer for site, apart in zip(plan.sites, told_apart, strict=True) if not apart}
+        return known.later(self.model, suspects | {name: layers[name] for name in known.zeros})
 
 
 def _trained_by(site, events: list) -> int:
@@ -317,7 +337,7 @@ class Probes(Copied, keras.callbacks.Callback):
         self.x, self.y = x, y
         self._results: list[list[Probe]] = [[]]  # the last is the current model's
         self._resumed = False
-        self._prober = None
+        self._prober: Prober | None = None
 
     @property
     def results(self) -> list[Probe]:
@@ -352,7 +372,9 @@ class Probes(Copied, keras.callbacks.Callback):
             self._results[-1].append(self._prober(self.x, self.y))
 
     def on_train_begin(self, logs: dict | None = None) -> None:
+        assert self.model is not None  # Keras sets it first
         self.start(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        assert self._prober is not None  # a training begins before it ends an epoch
         self._results[-1].append(self._prober(self.x, self.y))

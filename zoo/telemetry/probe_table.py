@@ -87,7 +87,7 @@ def _column(site: Site, tensors: list, events: list[tuple], gradients: list, sam
         reached = {key for trained, found in events if trained & set(site.variables) for key in found}
         points = [point for point in points if reached & set(point.keys)]
     after = [_single(xp, tensors[point.after]) for point in points]
-    mean, square, spread, dead = (_mean(parts) for parts in zip(*(_spread(xp, v) for v in after), strict=True))
+    mean, square, spread, dead = (_mean(list(parts)) for parts in zip(*(_spread(xp, v) for v in after), strict=True))
     if samples == 1 or any(v.shape[0] != samples for v in after):
         spread = nothing  # of what has no samples to tell apart, such as the embedding of positions
     saturated = xp.zeros((), "float32")

@@ -1,6 +1,7 @@
 """What a pass hands back: tensors to measure, or on an accelerator what was measured there."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,7 +44,7 @@ class Outline:
         plan = dataclasses.replace(plan, tensors=[])
         return cls(plan, [(trained, list(found)) for trained, found in events], samples, on_host), tensors
 
-    def finish(self, tensors: dict) -> tuple[np.ndarray, dict, dict]:
+    def finish(self, tensors: dict) -> tuple[np.ndarray, Any, dict]:
         """Return the losses that the step takes gradients of; what `measures.measure` returns; and by their
         places the tensors that are looked at as they are, such as the model's answers.
         """
@@ -62,7 +63,7 @@ class Outline:
         return losses, keras.tree.map_structure(lambda t: np.asarray(_array(t), np.float32), numbers), raw
 
 
-def _array(tensor) -> np.ndarray:
+def _array(tensor) -> Any:
     if isinstance(tensor, np.ndarray | np.generic):
         return tensor
     try:

@@ -5,10 +5,10 @@ import json
 import math
 import os
 import weakref
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Self
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -38,8 +38,9 @@ class Recording:
         self.owners: list[int] = []
         self.setting: Setting | None = None
         self.waits = False  # for the model that goes on with it
-        self._model = self._written = None
-        self._known: list[weakref.ref] = []
+        self._model: weakref.ref[keras.Model] | None = None
+        self._written: dict | None = None
+        self._known: list[Callable[[], Any]] = []
         self._source, self._places = self.columns, []
 
     @classmethod
@@ -87,31 +88,35 @@ class Recording:
         paths = [self.variables[old] if v is None else v.path for v, old in union]
         same = places == list(range(len(union))) and self.columns == wanted
         known = [_or_named(v, path) for (v, _), path in zip(union, paths, strict=True)]
-        layers, index, _ = owners(model, known, []) if not same or paths != self.variables else (None, None, None)
+        layers, index = self.layers, self.owners
+        if not same or paths != self.variables:
+            layers, index, _ = owners(model, known, [])
         if self.rows is None:
             self.rows = Rows(len(wanted), self.path)
         elif not same:
-            self._rewrite(wanted, places, paths, layers, index)
+            self._rewrite(self.rows, wanted, places, paths, layers, index)
         self.columns, self.variables = wanted, paths
-        if layers is not None:
-            self.layers, self.owners = layers, index
+        self.layers, self.owners = layers, index
         self._known = [weakref.ref(v) if v is not None else _gone for v, _ in union]
         place = {id(v): k for k, (v, _) in enumerate(union)}
         self._source, self._places = columns, [place[id(v)] for v in variables]
 
     def order(self, layers: Collection[keras.layers.Layer]) -> None:
         """Put the layers in the order in which they were called in a step."""
+        model = self._model and self._model()
+        assert model is not None, "it is being trained"
         known = [_or_named(v(), path) for v, path in zip(self._known, self.variables, strict=True)]
-        self.layers, self.owners, _ = owners(self._model(), known, layers)
+        self.layers, self.owners, _ = owners(model, known, layers)
 
     def append(self, rows: np.ndarray) -> None:
         """Add (n, columns) rows as of the last `begin`."""
+        assert self.rows is not None, "`begin` made room"
         self.rows.append(self._source.moved(rows, self.columns, self._places))
 
     def describe(self) -> None:
         """Write beside the rows what they are, and where epochs end."""
         if self.path is not None and self.rows is not None:
-            self._describe(self._header())
+            self._describe(self.path, self._header())
 
     def history(self) -> GradientHistory:
         """Everything that was recorded."""
@@ -130,11 +135,11 @@ class Recording:
             "setting": self.setting and dataclasses.asdict(self.setting),
         }
 
-    def _describe(self, header: dict) -> None:
+    def _describe(self, path: Path, header: dict) -> None:
         if header != self._written:
-            whole = header_path(self.path).with_suffix(".tmp")
+            whole = header_path(path).with_suffix(".tmp")
             whole.write_text(json.dumps(header))
-            os.replace(whole, header_path(self.path))
+            os.replace(whole, header_path(path))
             self._written = header
 
     def _union(self, model: keras.Model, variables: list[keras.Variable]) -> list[tuple]:
@@ -157,18 +162,20 @@ class Recording:
             union = sorted([*union, *gone], key=lambda pair: order.get(id(pair[0]), math.inf))
         return union
 
-    def _rewrite(self, wanted: Columns, places: list[int], paths: list[str], layers: list[str], index: list) -> None:
+    def _rewrite(
+        self, before: Rows, wanted: Columns, places: list[int], paths: list[str], layers: list[str], index: list[int]
+    ) -> None:
         """Bring the rows into other columns; a process that is killed in between leaves the old or the new ones."""
-        new = self.path and self.path.with_name(self.path.name + ".new")
-        rows, old = Rows(len(wanted), new), self.rows.array()
+        new = None if self.path is None else self.path.with_name(self.path.name + ".new")
+        rows, old = Rows(len(wanted), new), before.array()
         for start in range(0, len(old), BLOCK):
             rows.append(self.columns.moved(old[start : start + BLOCK], wanted, places))
-        self.rows.close()
+        before.close()
         self.rows, self.columns, self.variables, self.layers, self.owners = rows, wanted, paths, layers, index
-        if self.path is not None:
-            self._describe(self._header() | {"rows": new.name})
+        if self.path is not None and new is not None:
+            self._describe(self.path, self._header() | {"rows": new.name})
             _moved(new, self.path)
-            self._describe(self._header())
+            self._describe(self.path, self._header())
 
 
 class Numbers:

@@ -9,7 +9,7 @@ output and from all later steps.
 import contextlib
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -75,7 +75,7 @@ class TimeProfile:
 class _Step(NamedTuple):
     """What a cell gets at a step; it has the inputs' shape, by which Keras counts the steps."""
 
-    inputs: object
+    inputs: Any
     zeros: tuple
 
     @property
@@ -92,14 +92,14 @@ def watched_loop(layer: keras.layers.RNN, recorder):
         return
 
     def inner_loop(sequences, initial_state, mask, training=False):
-        steps, batch = sequences.shape[1], ops.shape(sequences)[0]
+        steps, batch = sequences.shape[1], _shape(sequences)[0]
         dtype = keras.backend.standardize_dtype(sequences.dtype)
         number = len(recorder.loops)
         keys = [("time", number + i) for i in range(len(cells))]
         given = initial_state if len(cells) > 1 else [initial_state]
         shapes = [_output_shape(*pair, sequences) for pair in zip(cells, given, strict=True)]
         zeros = [recorder.zero(k, (batch, steps, *s), dtype) for k, s in zip(keys, shapes, strict=True)]
-        states: list = [None] * len(cells)
+        states: list[Any] = [None] * len(cells)
         own = [cell.call for cell in cells]
 
         def whole(inputs, state, *args, **options):
@@ -109,9 +109,7 @@ def watched_loop(layer: keras.layers.RNN, recorder):
                 new = call(inputs.inputs, state, *args, **options)[1]
             return _side_by_side(states), new
 
-        # The cell's own check of its inputs would find one too many.
-        changes = [(layer.cell, "call", whole), (layer.cell, "_input_spec", None), (layer, "return_sequences", True)]
-        with replaced(*changes):
+        with replaced((layer.cell, "call", whole), (layer, "return_sequences", True)), _unchecked(layer.cell):
             last, outputs, final = keras.layers.RNN.inner_loop(
                 layer, _Step(sequences, tuple(zeros)), initial_state, mask, training=training
             )
@@ -122,6 +120,16 @@ def watched_loop(layer: keras.layers.RNN, recorder):
 
     with replaced((layer, "inner_loop", inner_loop)):
         yield
+
+
+@contextlib.contextmanager
+def _unchecked(cell: keras.layers.Layer):
+    """Within it, the cell does not check its inputs, of which it would find one too many."""
+    spec, cell.input_spec = cell.input_spec, None
+    try:
+        yield
+    finally:
+        cell.input_spec = spec
 
 
 def _output_shape(cell, states, sequences) -> tuple:
@@ -147,12 +155,18 @@ def _side_by_side(outputs: list):
     """(batch, ...) each -> (batch, all entries): a loop gives back one tensor a step."""
     if len(outputs) == 1:
         return outputs[0]
-    return ops.concatenate([ops.reshape(t, (ops.shape(t)[0], -1)) for t in outputs], axis=-1)
+    return ops.concatenate([ops.reshape(t, (_shape(t)[0], -1)) for t in outputs], axis=-1)
 
 
 def _apart(tensor, shapes: list[tuple]) -> list:
     if len(shapes) == 1:
         return [tensor]
     sizes = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1].tolist()
-    lead = tuple(ops.shape(tensor)[:-1])
-    return [ops.reshape(part, (*lead, *s)) for part, s in zip(ops.split(tensor, sizes, axis=-1), shapes, strict=True)]
+    parts: Any = ops.split(tensor, sizes, axis=-1)
+    lead = _shape(tensor)[:-1]
+    return [ops.reshape(part, (*lead, *s)) for part, s in zip(parts, shapes, strict=True)]
+
+
+def _shape(tensor) -> tuple:
+    shape: Any = ops.shape(tensor)  # Keras' own annotation has it that there may be none
+    return tuple(shape)

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import keras  # histories are read without it
 
-FAR = 1.0  # a bias
+FAR = 1.0  # from 0, of a bias: as far as inputs of deviation 1 reach with weights made for them (theory.py: q = 1)
 OPTIONS = ("momentum", "epsilon", "clipnorm", "clipvalue", "global_clipnorm", "weight_decay")
 
 
@@ -27,6 +27,9 @@ class Setting:
         residual: whether some branch is added to what it came from.
         biased: whether some bias, or offset of a normalization, is far from 0.
         zeros: names of the layers whose kernel is all zeros.
+
+    From a model's second probe on only the rate is read anew, and the kernels of layers that look like zeros: what else
+    changes between the steps no rule asks for.
     """
 
     optimizer: str = ""
@@ -49,10 +52,9 @@ class Setting:
         """
         import keras
 
-        from zoo.telemetry.layers import all_layers, optimizers_of
+        from zoo.telemetry.layers import all_layers
 
-        optimizer = optimizers_of(model)[0]
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        optimizer = _optimizer_of(model)
         numbers = {name: _number(getattr(optimizer, name, None)) for name in OPTIONS}
         known = {name: layer for name, layer in layers.items() if layer is not None}
         inner = all_layers(model)
@@ -68,6 +70,16 @@ class Setting:
             [name for name, layer in known.items() if _all_zeros(layer)],
         )
 
+    def later(self, model: "keras.Model", suspects: dict[str, "keras.layers.Layer | None"]) -> Self:
+        """Describe the same model some steps later.
+
+        Args:
+            suspects: the layers whose kernels may be zeros by now, by name; others are not looked at.
+        """
+        rate = _number(getattr(_optimizer_of(model), "learning_rate", None))
+        zeros = [name for name, layer in suspects.items() if _all_zeros(layer)]
+        return dataclasses.replace(self, rate=rate, zeros=zeros)
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
 
@@ -76,10 +88,17 @@ class Setting:
         return cls(**json.loads(text))
 
 
+def _optimizer_of(model: "keras.Model"):
+    from zoo.telemetry.layers import optimizers_of
+
+    optimizer = optimizers_of(model)[0]
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def _largest(variable) -> float:
     import keras
 
-    return float(np.max(np.abs(keras.ops.convert_to_numpy(variable)), initial=0.0))
+    return float(np.max(np.abs(np.asarray(keras.ops.convert_to_numpy(variable))), initial=0.0))
 
 
 def _all_zeros(layer) -> bool:
@@ -94,7 +113,7 @@ def _number(value) -> float:
     if value is None or isinstance(value, bool):
         return float("nan")
     try:
-        return float(keras.ops.convert_to_numpy(value))
+        return float(np.asarray(keras.ops.convert_to_numpy(value)))
     except (TypeError, ValueError):
         return float("nan")
 

@@ -38,7 +38,7 @@ class Rows:
         if self._file is None and end * self.columns * 4 > MOST_BYTES:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
             self._file.write(self._array[: self.size].data)
-            self._array = None
+            self._array = np.zeros((0, self.columns), np.float32)
         if self._file is not None:
             self._file.write(block.data)
         else:

@@ -24,6 +24,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, ndtr
 
+ROUNDING = 1e-12  # a relative difference below this may be noise of the quadrature
+UNBOUND, FADED = 1e30, 1e-12  # variances that the map is not followed beyond: from there on it does as it did
+NO_SIGNAL = 1e-290  # a variance from 0 that is no more than `mean_square` makes of its smallest q
+
 # --- Activations: Keras 3's own definitions, defaults and argument names. Each entry returns (phi, phi'). -------------
 
 
@@ -101,8 +105,8 @@ def _gauss_panels(limit: float = 12.0, panels: int = 34, order: int = 16) -> tup
 _Z, _W = _gauss_panels()
 
 
-def _mean_square(f: Callable, q: float) -> float:
-    """E[f(sqrt(q) z)^2]. q is held within [1e-300, 1e300], so 0 and inf give the limits and nothing overflows."""
+def mean_square(f: Callable, q: float) -> float:
+    """Return E[f(sqrt(q) z)^2]; q is held within [1e-300, 1e300], so that 0 and inf give the limits."""
     return float(_W @ f(math.sqrt(min(max(q, 1e-300), 1e300)) * _Z) ** 2)
 
 
@@ -112,20 +116,6 @@ def _mean_square(f: Callable, q: float) -> float:
 def _check(sigma_w2: float, sigma_b2: float) -> None:
     if not (0 <= sigma_w2 < math.inf and 0 <= sigma_b2 < math.inf):
         raise ValueError(f"variances must be finite and not negative; got sigma_w2={sigma_w2}, sigma_b2={sigma_b2}")
-
-
-def variance_map(activation: str | None, q: float, sigma_w2: float, sigma_b2: float = 0.0, **parameters) -> float:
-    """Return the next layer's pre-activation variance, sigma_w2 E[phi(sqrt(q) z)^2] + sigma_b2."""
-    _check(sigma_w2, sigma_b2)
-    phi, _ = activation_functions(activation, **parameters)
-    return sigma_w2 * _mean_square(phi, q) + sigma_b2
-
-
-def gradient_factor(activation: str | None, q: float, sigma_w2: float, **parameters) -> float:
-    """Return sigma_w2 E[phi'(sqrt(q) z)^2] at any q; at the fixed point it is chi."""
-    _check(sigma_w2, 0.0)
-    _, slope = activation_functions(activation, **parameters)
-    return sigma_w2 * _mean_square(slope, q)
 
 
 @dataclass(frozen=True)
@@ -168,10 +158,10 @@ def mean_field(
     if not 0 < q0 < math.inf:
         raise ValueError(f"q0, a variance, must be positive and finite; got {q0}")
     phi, slope = activation_functions(activation, **parameters)
-    q_star = _fixed_point(lambda q: sigma_w2 * _mean_square(phi, q) + sigma_b2, q0)
-    chi = sigma_w2 * _mean_square(slope, q_star)
+    q_star = _fixed_point(lambda q: sigma_w2 * mean_square(phi, q) + sigma_b2, q0)
+    chi = sigma_w2 * mean_square(slope, q_star)
     log_chi = abs(math.log(chi)) if chi > 0 else math.inf
-    return MeanField(q_star, chi, 1 / log_chi if log_chi > 1e-12 else math.inf)
+    return MeanField(q_star, chi, 1 / log_chi if log_chi > ROUNDING else math.inf)
 
 
 def _fixed_point(v: Callable[[float], float], q0: float) -> float:
@@ -180,23 +170,26 @@ def _fixed_point(v: Callable[[float], float], q0: float) -> float:
     v increases, so the iteration is monotone and stops at the first fixed point on its way. Walking there in steps of a
     factor 2^(1/4) and refining by bisection takes milliseconds also near criticality, where iterating never ends.
     """
-    rounding = 1e-12  # a relative difference below this may be noise of the quadrature
     direction = v(q0) / q0 - 1
-    if abs(direction) <= rounding:
+    if abs(direction) <= ROUNDING:
         return q0
     up = direction > 0
     start = q = q0
-    while q < 1e30 if up else q > 1e-12:
+    while q < UNBOUND if up else q > FADED:
         q *= 2**0.25 if up else 2**-0.25
         change = v(q) / q - 1
-        if abs(change) <= rounding:
+        if abs(change) <= ROUNDING:
             continue
         if (change > 0) != up:
-            return brentq(lambda q: v(q) - q, *sorted((start, q)), rtol=1e-14, xtol=1e-300)
+            return _root(lambda q: v(q) - q, *sorted((start, q)))
         start = q
     if up:
         return math.inf
-    return brentq(lambda q: v(q) - q, 0.0, start, rtol=1e-14, xtol=1e-300) if v(0.0) > 1e-290 else 0.0
+    return _root(lambda q: v(q) - q, 0.0, start) if v(0.0) > NO_SIGNAL else 0.0
+
+
+def _root(f: Callable[[float], float], low: float, high: float) -> float:
+    return brentq(f, low, high, rtol=1e-14, xtol=1e-300)  # pyright: ignore[reportArgumentType, reportReturnType]
 
 
 def critical_sigma_w2(activation: str | None, sigma_b2: float = 0.0, *, q0: float = 1.0, **parameters) -> float:
@@ -214,13 +207,13 @@ def critical_sigma_w2(activation: str | None, sigma_b2: float = 0.0, *, q0: floa
     """
 
     def reached(sigma_w2: float) -> bool:
-        return mean_field(activation, sigma_w2, sigma_b2, q0=q0, **parameters).chi >= 1 - 1e-13
+        return mean_field(activation, sigma_w2, sigma_b2, q0=q0, **parameters).chi >= 1 - ROUNDING / 10
 
     # Bisection on yes or no: chi may jump over 1 (gelu), or stay near it ever after (elu), which misleads root finders.
     low, high = 0.0, 1.0
     while not reached(high):
         low, high = high, 2 * high
-    while high - low > 1e-12 * high:
+    while high - low > ROUNDING * high:
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high
@@ -336,26 +329,17 @@ def predict_mlp(
         _check(sigma, sigma_b2)
     phi, slope = activation_functions(activation, **parameters)
 
-    q, mean_square = [], [input_rms**2]  # mean squares of h_0 (the inputs), h_1, ...
+    q, squares = [], [input_rms**2]  # mean squares of h_0 (the inputs), h_1, ...
     for sigma in sigmas:
-        q.append(sigma * mean_square[-1] + sigma_b2)
-        mean_square.append(_mean_square(phi, q[-1]))
+        q.append(sigma * squares[-1] + sigma_b2)
+        squares.append(mean_square(phi, q[-1]))
 
-    slopes = np.array([_mean_square(slope, x) for x in q])
+    slopes = np.array([mean_square(slope, x) for x in q])
     # back[l]: mean square of the gradient at phi(z_l) over that at z_{l+1}; then products from the last layer back.
     back = np.array([s * n1 / n0 for s, (n0, n1) in zip(sigmas[1:], pairwise(widths[1:]), strict=True)])
     with np.errstate(over="ignore"):  # beyond 1e308 the prediction is inf
         delta = np.append(np.cumprod((slopes[:-1] * back)[::-1])[::-1], 1.0)
         after = np.append(np.cumprod((slopes[1:] * back)[::-1])[::-1], 1.0)
-        h2 = np.array(mean_square)
+        h2 = np.array(squares)
         weight = delta * h2[:-1] * np.array(widths[1:], float) * np.array(widths[:-1], float)
     return Profile(np.array(q), np.sqrt(h2[1:]), np.sqrt(delta), np.sqrt(after), np.sqrt(weight / weight[-1]))
-
-
-def finite_width_drift(width: int, depth: int) -> float:
-    """Return exp(-2.5 depth / width), the median of q_depth / q_0 in a ReLU network with He's weights.
-
-    The mean stays 1, as theory says, but each layer multiplies q by a random factor of mean 1 and variance 5 / width,
-    so ln q drifts by -2.5 / width a layer: the typical network is below the mean (Hanin & Nica 2018, arXiv:1812.05994).
-    """
-    return math.exp(-2.5 * depth / width)

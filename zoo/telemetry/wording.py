@@ -2,7 +2,10 @@
 
 import math
 
-BEYOND = 1e12
+BEYOND = 1e12  # no reader makes anything of more
+HALF_A_PERCENT = 0.005  # rounds to 1 %, less to 0 %
+TENFOLD = 9.995  # from here on three digits show no decimals that count
+SMALL = 0.01  # two digits after the point do not hold what is below
 
 
 def steps(count: int) -> str:
@@ -19,9 +22,9 @@ def share(value: float) -> str:
     """0.183 -> "18 %", 0.001 -> "under 1 %", 25.0 -> "25 times"."""
     if not math.isfinite(value) or value > BEYOND:
         return "beyond measure"
-    if value > 9.995:
+    if value > TENFOLD:
         return f"{value:.3g} times"
-    return f"{value:.0%}".replace("%", " %") if value >= 0.005 else "under 1 %"
+    return f"{value:.0%}".replace("%", " %") if value >= HALF_A_PERCENT else "under 1 %"
 
 
 def of(value: float, whole: str) -> str:
@@ -32,7 +35,7 @@ def of(value: float, whole: str) -> str:
 
 def part(value: float) -> str:
     """Return a share of what arrives, often a small one: 0.00034 -> "3.4e-04", 0.61 -> "0.61", 0 -> "nothing"."""
-    if value < 0.01:
+    if value < SMALL:
         return f"{value:.1e}" if value > 0 else "nothing"
     return f"{value:.2g}" if value < BEYOND else "beyond measure"
 

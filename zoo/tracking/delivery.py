@@ -57,7 +57,8 @@ def _together(journal: Journal) -> Iterator[dict]:
 def _send(entries: list[dict], journal: Journal, store: Store, folder: Path) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
-    client, run_id, entry = store.client, journal.run_id, entries[0]
+    client, entry = store.client, entries[0]
+    run_id = journal.run_id or ""  # without one the store refused the run, and refuses the rest
     match entry["op"]:
         case "create":
             # The answer to an earlier request may have been lost.

@@ -21,7 +21,8 @@ class Journal:
         self.path = folder / STATE / "journal.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._guard = threading.Lock()
-        self.delivered, self.run_id, self.asked = 0, None, keep
+        self.delivered, self.asked = 0, keep
+        self.run_id: str | None = None
         entries = _entries(self.path) if keep else []
         if keep and self._progress.is_file():
             progress = json.loads(self._progress.read_text())

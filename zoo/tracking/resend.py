@@ -1,11 +1,11 @@
 """What a store missed, of runs that have ended, and of runs whose process is gone without a word."""
 
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zoo.archive.lock import STATE, Lock
+from zoo.archive.summary import Status, Summary
 from zoo.errors import UserError
 from zoo.tracking.delivery import deliver
 from zoo.tracking.journal import Journal
@@ -13,7 +13,7 @@ from zoo.tracking.run import now
 from zoo.tracking.store import connected
 
 
-def resend(home: Path, folders: list[Path] = ()) -> tuple[int, int]:
+def resend(home: Path, folders: Sequence[Path] = ()) -> tuple[int, int]:
     """Deliver every journal that no process works on; one without an end gets it: KILLED.
 
     Args:
@@ -37,23 +37,24 @@ def resend(home: Path, folders: list[Path] = ()) -> tuple[int, int]:
                 continue
             created = journal.entries[0]
             if journal.entries[-1]["op"] != "end":
-                status = _status(folder)
+                # Its process may have been killed after the summary was written.
+                status = Summary.read(folder).status
                 _recover(folder)
                 journal.append("files", names=sorted(path.name for path in folder.iterdir() if path.is_file()))
                 journal.append("end", status=status, time=now())
-                killed += status == "KILLED"
+                killed += status == Status.KILLED
             if journal.pending:
                 deliver(journal, connected(home, created["experiment"], created["uri"]), folder)
                 sent += 1
             journal.close()
-            if _status(folder) != "KILLED":  # that one may go on from its state
+            if Summary.read(folder).status != Status.KILLED:  # that one may go on from its state
                 shutil.rmtree(folder / STATE, ignore_errors=True)
         finally:
             lock.release()
     return sent, killed
 
 
-def _with_journal(home: Path, folders: list[Path]) -> Iterator[Path]:
+def _with_journal(home: Path, folders: Sequence[Path]) -> Iterator[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder of a run or sweep.")
@@ -63,14 +64,6 @@ def _with_journal(home: Path, folders: list[Path]) -> Iterator[Path]:
             yield from (
                 path.parent.parent for path in sorted((home / "mlruns").glob(f"{pattern}/{STATE}/journal.jsonl"))
             )
-
-
-def _status(folder: Path) -> str:
-    """Return how the run ended: its process may have been killed after the summary was written."""
-    try:
-        return json.loads((folder / "summary.json").read_text())["status"]
-    except FileNotFoundError:
-        return "KILLED"
 
 
 def _recover(folder: Path) -> None:

@@ -67,8 +67,9 @@ class Store:
         try:
             return self.client.create_experiment(name, artifacts.as_uri() if artifacts else None)
         except MlflowException:
-            # Another job made it in the meantime.
-            return self.client.get_experiment_by_name(name).experiment_id
+            if (found := self.client.get_experiment_by_name(name)) is None:
+                raise
+            return found.experiment_id  # another job made it in the meantime
 
     def create(self, name: str, tags: Mapping[str, str], start_time: int) -> str:
         """Begin a run; return its id."""

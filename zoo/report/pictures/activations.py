@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.archive.run import Run
+from zoo.archive.run import RunFolder
 from zoo.report.pictures.frame import (
     WIDTH,
     add_axes,
@@ -22,7 +22,7 @@ from zoo.report.pictures.style import HATCHED, styled
 
 
 @styled
-def activations_figure(run: Run):
+def activations_figure(run: RunFolder):
     """Two heat maps, layers by epochs; `None` without probes."""
     if run.probes is None:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zoo.archive.run import Run
+from zoo.archive.run import RunFolder
 from zoo.report.pictures.style import GREY, INK, RED, STYLE, VERDICTS
 
 WIDTH = 9.0  # inches, of every picture
@@ -15,12 +15,12 @@ NAME = {"fontsize": 8, "color": GREY}  # of a layer at an axis
 ABOVE = {"xycoords": "axes fraction", "textcoords": "offset points"}
 
 
-def new_figure(height: float, title: str, run: Run):
+def new_figure(height: float, title: str, run: RunFolder):
     """Return a figure whose lower `height` inches are free; above stand what it shows, of which run, the verdict."""
     from matplotlib.figure import Figure
 
-    verdict = run.summary.get("verdict") or {}
-    told = f"{verdict['name']}: {verdict['sentence']}" if verdict else ""
+    verdict = run.summary.verdict
+    told = f"{verdict.name}: {verdict.sentence}" if verdict else ""
     lines = textwrap.wrap(told, 130, max_lines=3, placeholder=" …")
     total = height + 0.6 + 0.17 * len(lines)
     figure = Figure(figsize=(WIDTH, total))
@@ -29,9 +29,9 @@ def new_figure(height: float, title: str, run: Run):
         figure.text(left / WIDTH, 1 - inches / total, plain(text), va="baseline", **style)
 
     write(0.27, title, fontsize=11, fontweight="bold")
-    write(0.46, short(run.summary.get("name", ""), 130), color=GREY, fontsize=8)
-    if lines:
-        write(0.65, "■", color=VERDICTS.get(verdict["name"], INK), fontsize=8)
+    write(0.46, short(run.summary.name, 130), color=GREY, fontsize=8)
+    if verdict:
+        write(0.65, "■", color=VERDICTS.get(verdict.name, INK), fontsize=8)
     for i, line in enumerate(lines):
         write(0.65 + 0.16 * i, line, left=0.3, fontsize=8)
     return figure
@@ -112,7 +112,7 @@ def name_columns(ax, labels: Sequence[str], inches: float, named: bool) -> None:
         ax.text(column + 1, -_share(ax, 0.09, 1), labels[column], **style)
 
 
-def upright_lines(ax, places: Sequence[float]) -> None:
+def upright_lines(ax, places: Sequence[float] | np.ndarray) -> None:
     """Draw a grid's upright lines without ticks."""
     ax.set_xticks([])
     style = {"color": STYLE["grid.color"], "linewidth": STYLE["grid.linewidth"], "zorder": 0.5}

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from zoo.archive.run import Run
+from zoo.archive.run import RunFolder
 from zoo.report.pictures.frame import (
     WIDTH,
     add_axes,
@@ -26,7 +26,7 @@ COLUMNS = 360  # more steps share a column
 
 
 @styled
-def gradients_figure(run: Run):
+def gradients_figure(run: RunFolder):
     """Layers by steps, colour = log10 of the gradient norm; `None` where none were recorded."""
     if run.history is None or not len(run.history):
         return None
@@ -45,7 +45,7 @@ def gradients_figure(run: Run):
     body = row_height(len(names))
     figure = new_figure(0.55 + body + 0.3, f"Gradient norm of every layer at every step  ·  {counted(names)}", run)
     ax = add_axes(figure, left, 0.55, WIDTH - left - 1.15, body)
-    ground(ax, nonfinite.any())
+    ground(ax, bool(nonfinite.any()))
     ax.imshow(
         image,
         extent=(-0.5, len(history) - 0.5, len(names) - 0.5, -0.5),

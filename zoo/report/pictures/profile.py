@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.archive.run import Run, theory_of
+from zoo.archive.run import RunFolder, theory_of
 from zoo.report.pictures.frame import (
     WIDTH,
     add_axes,
@@ -23,7 +23,7 @@ MEASURES = (
 
 
 @styled
-def profile_figure(run: Run):
+def profile_figure(run: RunFolder):
     """A panel a measure, at step 0, at the end, and as theory foretells it; `None` where none was recorded."""
     panels = _panels(run)
     if not panels:
@@ -61,7 +61,7 @@ def profile_figure(run: Run):
     return figure
 
 
-def _panels(run: Run) -> list[tuple[str, str, np.ndarray, np.ndarray, str]]:
+def _panels(run: RunFolder) -> list[tuple[str, str, np.ndarray, np.ndarray, str]]:
     """Title, unit, (layers,) at step 0, (layers,) at the end, and theory's name of each measure."""
     history, probes, panels = run.history, run.probes, []
     if history is not None and len(history):

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def styled(draw: Callable) -> Callable:
     def within(*arguments, **options):
         import matplotlib
 
-        style = {**matplotlib.rcParamsDefault, **STYLE}
+        style: dict[Any, Any] = {**matplotlib.rcParamsDefault, **STYLE}
         # Asking for the default backend imports pyplot, half a second, and chooses one. These figures need none.
         del style["backend"]
         with matplotlib.rc_context(style):

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from zoo.archive.run import Run
+from zoo.archive.run import RunFolder
 from zoo.report.pictures.frame import WIDTH, add_axes, epoch_axis, label_axis, new_figure, panel_title, upright_lines
 from zoo.report.pictures.scales import log_line, log_scale, mark_nonfinite, plot_line, whole_numbers
 from zoo.report.pictures.style import BLUE, DASHED, GREEN, INK, ORANGE, SKY, styled
@@ -13,7 +13,7 @@ NOT_METRICS = ("epoch", "loss", "learning_rate")
 
 
 @styled
-def training_figure(run: Run):
+def training_figure(run: RunFolder):
     """A panel for each of them on one time axis; `None` where nothing was recorded."""
     history, epochs = run.history, run.epochs
     if history is None and not epochs:
@@ -53,7 +53,7 @@ def training_figure(run: Run):
     return figure
 
 
-def _draw_loss(ax, run: Run, ends: np.ndarray) -> None:
+def _draw_loss(ax, run: RunFolder, ends: np.ndarray) -> None:
     shown = [run.epochs[name] for name in ("loss", "val_loss") if name in run.epochs]
     if run.history is not None and np.isfinite(run.history.losses).any():
         losses = run.history.losses
@@ -68,13 +68,13 @@ def _draw_loss(ax, run: Run, ends: np.ndarray) -> None:
         log_scale(ax, usable)
 
 
-def _draw_metric(ax, run: Run, ends: np.ndarray, metric: str) -> None:
+def _draw_metric(ax, run: RunFolder, ends: np.ndarray, metric: str) -> None:
     _epoch_lines(ax, run, ends, metric)
     if metric == "accuracy":
         ax.set_ylim(-0.02, 1.02)
 
 
-def _epoch_lines(ax, run: Run, ends: np.ndarray, name: str) -> None:
+def _epoch_lines(ax, run: RunFolder, ends: np.ndarray, name: str) -> None:
     """Draw the training mean of each epoch in the epoch's middle, the validation at its end, where it was measured."""
     middles = ends - np.diff(ends, prepend=0) / 2
     for x, column, label, colour in (
@@ -86,16 +86,18 @@ def _epoch_lines(ax, run: Run, ends: np.ndarray, name: str) -> None:
             plot_line(ax, x, run.epochs[column], color=colour, marker=marker, label=label, clip_on=False)
 
 
-def _draw_rate(ax, run: Run, ends: np.ndarray) -> None:
+def _draw_rate(ax, run: RunFolder, ends: np.ndarray) -> None:
     marker = "o" if len(ends) <= 60 else None
-    plot_line(ax, ends, run.rates, color=GREEN, marker=marker, clip_on=False)
-    highest = float(np.nanmax(run.rates, initial=1e-12))
+    rates = np.zeros(0) if run.rates is None else run.rates
+    plot_line(ax, ends, rates, color=GREEN, marker=marker, clip_on=False)
+    highest = float(np.nanmax(rates, initial=1e-12))
     ax.set_ylim(0, 1.08 * highest)
     ax.set_yticks([0, highest], ["0", f"{highest:.3g}"])
 
 
-def _draw_global_norm(ax, run: Run, ends: np.ndarray) -> None:
+def _draw_global_norm(ax, run: RunFolder, ends: np.ndarray) -> None:
     history, clipping = run.history, run.config.get("clipping", {})
+    assert history is not None, "this panel is drawn of recorded gradients"
     x = np.arange(len(history)) + 0.5
     shown = [history.global_norm]
     log_line(ax, x, history.global_norm, color=BLUE, linewidth=1.0, label="before clipping" if clipping else "_norm")

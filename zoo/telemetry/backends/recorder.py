@@ -4,11 +4,13 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.telemetry.columns import Columns
+from zoo.telemetry.keras_private import clipping, clips_its_own_way
 from zoo.telemetry.layers import all_layers, call_order, optimizers_of, replaced
 from zoo.telemetry.recording import Recording
 
@@ -21,8 +23,8 @@ class Tap:
     """An optimizer that is watched, and its own methods while the ring's stand in their places."""
 
     optimizer: keras.optimizers.Optimizer
-    apply: Callable | None = None
-    scale_loss: Callable | None = None
+    apply: Callable[..., Any] = dataclasses.field(init=False)
+    scale_loss: Callable[..., Any] = dataclasses.field(init=False)
 
     @property
     def inner(self) -> keras.optimizers.Optimizer:
@@ -32,8 +34,7 @@ class Tap:
     @property
     def clips(self) -> bool:
         """Whether it clips gradients."""
-        own = type(self.inner)._clip_gradients is not keras.optimizers.Optimizer._clip_gradients
-        return own or any(
+        return clips_its_own_way(self.inner) or any(
             getattr(self.inner, name) is not None for name in ("clipnorm", "clipvalue", "global_clipnorm")
         )
 
@@ -57,7 +58,8 @@ class Ring:
     end_of_data: tuple[type[BaseException], ...] = (StopIteration,)
 
     def __init__(self, model: keras.Model, *, window: int, updates: bool, recording: Recording):
-        self.model, self.window, self.updates, self.recording = model, window, updates, recording
+        self.model: Any = model  # its annotations know of no train function
+        self.window, self.updates, self.recording = window, updates, recording
         self.taps = [Tap(optimizer) for optimizer in optimizers_of(model)]
         self.several = len(self.taps) > 1
         self.clips = any(tap.clips for tap in self.taps)
@@ -169,7 +171,7 @@ class StatefulRing(Ring):
         raise NotImplementedError
 
     def _clip(self, tap: Tap, grads: list) -> list:
-        """Stand in the place of `optimizer._clip_gradients`."""
+        """Stand in the place of the optimizer's clipping."""
         raise NotImplementedError
 
     def _known_loss(self, loss):
@@ -186,7 +188,7 @@ class StatefulRing(Ring):
             changes.append((tap.optimizer, "apply", functools.partial(self._apply, tap)))
             changes.append((tap.optimizer, "scale_loss", functools.partial(self._scale_loss, tap)))
             if tap.clips:
-                changes.append((tap.inner, "_clip_gradients", functools.partial(self._clip, tap)))
+                changes.append(clipping(tap.inner, functools.partial(self._clip, tap)))
         with replaced(*changes), self.noting_order():
             yield
 

@@ -1,6 +1,7 @@
 """The probe's pass in JAX."""
 
 import contextlib
+from typing import Any
 
 import jax
 import keras
@@ -44,7 +45,7 @@ class Pass:
         self._gradients = [None] * len(trainable)
         self._losses, self._events = [], []
         self._recorder = Recorder(self._shift, self._zero)
-        self._zeros: dict[tuple, object] = {}
+        self._zeros: dict[tuple, Any] = {}
         with (
             _differentiation(self._value_and_grad),
             self._recorder.watching(self.model),

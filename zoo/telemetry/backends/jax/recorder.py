@@ -1,6 +1,7 @@
 """The ring buffer of gradient norms inside JAX's training step."""
 
 import functools
+from typing import Any
 
 import jax
 import keras
@@ -8,6 +9,14 @@ import numpy as np
 from jax import numpy as jnp
 
 from zoo.telemetry.backends.recorder import LARGEST, SMALLEST, Ring, Tap
+from zoo.telemetry.keras_private import (
+    accumulated_gradients,
+    batches_applied,
+    clipped,
+    sharded,
+    state_shardings,
+    trained_by,
+)
 from zoo.telemetry.layers import replaced
 
 
@@ -16,6 +25,11 @@ class Recorder(Ring):
 
     Keras never sees it: between the steps it is here, not among the optimizer's variables.
     """
+
+    # Of the step that is being traced: what each optimizer would add to its row, the loss, the step's own trace.
+    _written: list[tuple[Tap, set[int], jax.Array]]
+    _loss: Any
+    _step: Any
 
     def _allocate(self) -> None:
         self._state = self._new_state(0)
@@ -50,11 +64,11 @@ class Recorder(Ring):
             return logs, (*state, (buffer, count))
 
         def shardings():
-            return (*type(model)._get_state_sharding_spec(model), None)
+            return (*state_shardings(model), None)
 
-        with replaced((model, "train_step", train_step), (model, "_get_state_sharding_spec", shardings)):
+        with replaced((model, "train_step", train_step), sharded(model, shardings)):
             model.make_train_function(force=True)
-        plain = model.train_function
+        plain: Any = model.train_function
 
         def traced(state, iterator):
             self.start()
@@ -81,7 +95,7 @@ class Recorder(Ring):
         return np.asarray(self._state[0])[numbers]
 
     def _stateless_apply(self, tap: Tap, optimizer_variables, grads, trainable_variables):
-        variables = tap.optimizer._trainable_variables
+        variables = trained_by(tap.optimizer)
         with keras.StatelessScope(list(zip(tap.optimizer.variables, optimizer_variables, strict=True))):
             scale = tap.scale()
             scale = 1.0 if scale is None else scale
@@ -144,15 +158,11 @@ class Recorder(Ring):
         update = tap.inner is tap.optimizer or tap.optimizer.check_finite(known)
         steps = tap.inner.gradient_accumulation_steps
         if steps:
-            update &= (tap.inner._iterations.value + 1) % steps == 0
-            sums = [
-                tap.inner._accumulated_gradients[tap.inner._get_variable_index(v)].value
-                for g, v in zip(grads, tap.inner._trainable_variables, strict=True)
-                if g is not None
-            ]
-            known = [(g + s) / steps for g, s in zip(known, sums, strict=True)]
-        clipped = tap.inner._clip_gradients(known)
-        pair = jnp.stack([jnp.linalg.norm(norms(known)), jnp.linalg.norm(norms(clipped))])
+            update &= (batches_applied(tap.inner).value + 1) % steps == 0
+            variables = [v for g, v in zip(grads, trained_by(tap.inner), strict=True) if g is not None]
+            sums = accumulated_gradients(tap.inner, variables)
+            known = [(g + s.value) / steps for g, s in zip(known, sums, strict=True)]
+        pair = jnp.stack([jnp.linalg.norm(norms(known)), jnp.linalg.norm(norms(clipped(tap.inner, known)))])
         return jnp.where(update, pair, jnp.nan)
 
     def _in_order(self, tensors: list, variables: list) -> jax.Array:

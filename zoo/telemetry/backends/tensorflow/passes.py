@@ -1,6 +1,7 @@
 """The probe's pass in TensorFlow."""
 
 import contextlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 from zoo.telemetry.calls import Recorder
 from zoo.telemetry.dry_step import Assigned, without_update
 from zoo.telemetry.jacobian import singular_values
-from zoo.telemetry.layers import raw_value
+from zoo.telemetry.keras_private import raw_value
 from zoo.telemetry.plan import Plan
 from zoo.telemetry.probe_table import SCALE
 from zoo.telemetry.reading import Outline
@@ -58,7 +59,7 @@ class Pass:
 
     def _run(self, x, y):
         self._events, self._tapes, self._losses = [], [], []
-        self._gradients = [None] * len(self.model.trainable_variables)
+        self._gradients: list[Any] = [None] * len(self.model.trainable_variables)
         self._place = {}
         for i, variable in enumerate(self.model.trainable_variables):
             self._place |= {id(variable): i, id(raw_value(variable)): i}

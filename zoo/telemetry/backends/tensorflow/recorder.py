@@ -1,11 +1,13 @@
 """The ring buffer of gradient norms inside TensorFlow's compiled training step."""
 
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from zoo.telemetry.backends.recorder import LARGEST, SMALLEST, StatefulRing, Tap
+from zoo.telemetry.keras_private import clipped, trained_by
 from zoo.telemetry.layers import replaced
 
 SMALL = 2**16  # entries; larger tensors take longer to convert to float64 than to guard
@@ -21,7 +23,7 @@ class Recorder(StatefulRing):
             self.buffer = tf.Variable(
                 tf.zeros((self.window, len(self.columns))), trainable=False, name="gradient_norms"
             )
-            self.count = tf.Variable(0, dtype=tf.int64, trainable=False, name="gradient_norms_count")
+            self.count: Any = tf.Variable(tf.zeros((), tf.int64), trainable=False, name="gradient_norms_count")
 
     def train_function(self):
         if self.model.distribute_strategy.num_replicas_in_sync > 1:
@@ -29,7 +31,7 @@ class Recorder(StatefulRing):
         step = functools.partial(self._train_step, self.model.train_step)
         with replaced((self.model, "train_step", step)):
             self.model.make_train_function(force=True)
-        plain = self.model.train_function
+        plain: Any = self.model.train_function
 
         def traced(iterator):
             with self.watching():
@@ -46,7 +48,7 @@ class Recorder(StatefulRing):
     def _apply(self, tap: Tap, grads, trainable_variables=None):
         self.start()
         grads = list(grads)
-        variables = tap.optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
+        variables = trained_by(tap.optimizer) if trainable_variables is None else list(trainable_variables)
         if self.several:
             return self._apply_one_of_several(tap, grads, variables, trainable_variables)
         self._slot = self.count % self.window
@@ -93,14 +95,14 @@ class Recorder(StatefulRing):
         return super()._train_step(step, data)
 
     def _clip(self, tap: Tap, grads):
-        clipped = type(tap.inner)._clip_gradients(tap.inner, grads)
-        before, after = (tf.norm(norms(list(g))) for g in (grads, clipped))
+        used = clipped(tap.inner, grads)
+        before, after = (tf.norm(norms(list(g))) for g in (grads, used))
         pair, columns = tf.stack([before, after]), _numbers(self.columns.clip_norms)
         if self.several:
             others = tf.gather(tf.gather(self.buffer, self._open_slot()), columns)
             pair = tf.norm(tf.stack([pair, tf.where(tf.math.is_nan(others), 0.0, others)]), axis=0)
         self._write(columns, pair)
-        return clipped
+        return used
 
     def _open_slot(self) -> tf.Tensor:
         # Several optimizers may lie in graphs of their own, of which none may use what another computed.

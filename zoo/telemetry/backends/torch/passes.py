@@ -1,6 +1,7 @@
 """The probe's pass in torch."""
 
 import contextlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from zoo.telemetry.calls import Recorder
 from zoo.telemetry.dry_step import Assigned, without_update
 from zoo.telemetry.jacobian import singular_values
-from zoo.telemetry.layers import all_layers, raw_value
+from zoo.telemetry.keras_private import raw_value
+from zoo.telemetry.layers import all_layers
 from zoo.telemetry.plan import Plan
 from zoo.telemetry.probe_table import SCALE
 from zoo.telemetry.reading import Outline
@@ -62,8 +64,8 @@ class Pass:
         return made
 
     def _zero(self, key, shape, dtype):
-        zero = keras.ops.zeros(shape, dtype).requires_grad_()
-        self._recorder.zeros[key] = zero
+        zero: Any = keras.ops.zeros(shape, dtype)
+        self._recorder.zeros[key] = zero.requires_grad_()
         return zero
 
     def _backward(self, loss, options: dict) -> None:
@@ -107,10 +109,10 @@ def _backward(method):
     """Within it, `method` takes the place of `loss.backward()`."""
     original = torch.Tensor.backward
 
-    def backward(tensor, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
         if gradient is not None or inputs is not None:
-            return original(tensor, gradient, retain_graph, create_graph, inputs)
-        return method(tensor, {"retain_graph": retain_graph, "create_graph": create_graph})
+            return original(self, gradient, retain_graph, create_graph, inputs)
+        return method(self, {"retain_graph": retain_graph, "create_graph": create_graph})
 
     torch.Tensor.backward = backward
     try:
@@ -121,14 +123,20 @@ def _backward(method):
 
 def same_draws():
     """Keras draws dropout from torch's global generator: within this, it is not advanced."""
-    device = keras.ops.zeros(()).device
+    device = _device()
     if device.type == "cpu":
         return torch.random.fork_rng(devices=[])
     return torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
 
 
+def _device() -> torch.device:
+    """Where Keras puts its tensors."""
+    zero: Any = keras.ops.zeros(())
+    return zero.device
+
+
 def _on_host() -> bool:
-    return keras.ops.zeros(()).device.type == "cpu"
+    return _device().type == "cpu"
 
 
 @torch.enable_grad()

@@ -1,11 +1,15 @@
 """The ring buffer of gradient norms inside torch's training step."""
 
 import functools
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
+from torch import _foreach_norm, _foreach_sub  # pyright: ignore[reportPrivateImportUsage]
 
 from zoo.telemetry.backends.recorder import LARGEST, SMALLEST, StatefulRing, Tap
+from zoo.telemetry.keras_private import clipped, trained_by
 from zoo.telemetry.layers import replaced
 
 PIECE = 2**16  # entries that float32 sums without losing the sixth digit
@@ -22,7 +26,7 @@ class Recorder(StatefulRing):
 
     def train_function(self):
         self.model.make_train_function(force=True)
-        plain = self.model.train_function
+        plain: Any = self.model.train_function
 
         def watched(data):
             changes = []
@@ -53,7 +57,7 @@ class Recorder(StatefulRing):
     def _apply(self, tap: Tap, grads, trainable_variables=None):
         self.start()
         grads = list(grads)
-        variables = tap.optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
+        variables = trained_by(tap.optimizer) if trainable_variables is None else list(trainable_variables)
         known, columns = self.recorded(grads, variables)
         if self.several:
             self._enter(tap, columns)
@@ -74,7 +78,7 @@ class Recorder(StatefulRing):
         tap.apply(grads, trainable_variables)
 
         if own:
-            change = torch._foreach_sub([v.value for v in own], before)
+            change = _foreach_sub([v.value for v in own], before)
             self._write([self.columns.update_norms.start + i for i in places], norms(change, self.buffer.device))
         if not self.several:
             self._close()
@@ -83,14 +87,14 @@ class Recorder(StatefulRing):
         return loss.detach()
 
     def _clip(self, tap: Tap, grads):
-        clipped = type(tap.inner)._clip_gradients(tap.inner, grads)
+        used = clipped(tap.inner, grads)
         device = self._row.device
-        for column, tensors in enumerate((grads, clipped), start=self.columns.clip_norms.start):
+        for column, tensors in enumerate((grads, used), start=self.columns.clip_norms.start):
             total = norms(norms(tensors, device)[None], device)
             if self.several:
                 total = torch.hypot(total, self._row[column].nan_to_num(0.0))
             self._row[column] = total[0]
-        return clipped
+        return used
 
     def _blank(self) -> None:
         self._row = self.buffer[self.count % self.window]
@@ -107,7 +111,7 @@ class Recorder(StatefulRing):
         self.count += 1
 
 
-def norms(tensors: list, device) -> torch.Tensor:
+def norms(tensors: Iterable[torch.Tensor], device) -> torch.Tensor:
     """L2 norm of each tensor: (n,) float32 on `device`, right over the whole range of float32."""
     tensors = [t.coalesce().values() if t.is_sparse else t for t in tensors]
     kinds = {t.device.type for t in tensors}
@@ -116,14 +120,14 @@ def norms(tensors: list, device) -> torch.Tensor:
     if "mps" in kinds:  # has no float64
         return torch.stack([_over_maximum(t).to(device) for t in tensors])
     # Without a look at the values, for which the host would have to wait.
-    return torch.stack([norm.to(device) for norm in torch._foreach_norm(tensors, 2, torch.float64)]).float()
+    return torch.stack([norm.to(device) for norm in _foreach_norm(tensors, 2, torch.float64)]).float()
 
 
 def _on_cpu(tensors: list) -> torch.Tensor:
     """In float32, which is some times faster, and again in float64 where a square may have left float32's range."""
     tensors = [t.float() for t in tensors]
     pieces = [t.reshape(-1).split(PIECE) if t.numel() > PIECE else (t,) for t in tensors]
-    parts = torch.stack(torch._foreach_norm([piece for split in pieces for piece in split]))
+    parts = torch.stack(_foreach_norm([piece for split in pieces for piece in split]))
     if len(parts) > len(tensors):
         parts = torch.stack([torch.linalg.vector_norm(p) for p in parts.split([len(split) for split in pieces])])
     for i in ((parts < SMALLEST**0.5) | ~(parts < LARGEST**0.5)).nonzero().ravel().tolist():

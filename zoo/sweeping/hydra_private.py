@@ -1,0 +1,67 @@
+"""What is private in Hydra 1.3, one function each: nothing else of zoo may use it."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+
+
+def is_grid(config: DictConfig) -> bool:
+    """Whether the sweeper is Hydra's own, which tries every combination, and no search."""
+    return config.hydra.sweeper._target_ == SWEEPER
+
+
+def grid(config: DictConfig) -> list[list[str]]:
+    """Return the overrides of each job that Hydra's own sweeper makes of a `-m` command."""
+    given = [f"{key}={value}" for key, value in _params(config).items()]
+    return BasicSweeper.split_arguments(_parsed([*given, *config.hydra.overrides.task]), None)[0]
+
+
+def searched(config: DictConfig) -> list[str]:
+    """Return the keys whose values a search chooses."""
+    swept = [o.key_or_group for o in _parsed(list(config.hydra.overrides.task)) if o.is_sweep_override()]
+    return [*map(str, _params(config)), *swept]
+
+
+def composed(config: DictConfig, overrides: list[str]) -> DictConfig:
+    """Return the config of one job, but for Hydra's own part."""
+    job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+    with open_dict(job):
+        del job["hydra"]
+    return job
+
+
+def context(config_loader, job: DictConfig) -> HydraContext:
+    """Return what `hydra.core.utils.run_job` asks for in a process that Hydra did not begin."""
+    return HydraContext(config_loader=config_loader, callbacks=Callbacks(job))
+
+
+@contextlib.contextmanager
+def composed_once() -> Iterator[None]:
+    """Keep Hydra's own sweeper from composing each job only to see whether it can: it was done before."""
+    whole = BasicSweeper.validate_batch_is_legal
+    BasicSweeper.validate_batch_is_legal = _nothing
+    try:
+        yield
+    finally:
+        BasicSweeper.validate_batch_is_legal = whole
+
+
+def _nothing(self: BasicSweeper, batch: Sequence[Sequence[str]]) -> None:
+    """Stand in the place of `validate_batch_is_legal`."""
+
+
+def _parsed(words: list[str]) -> list[Override]:
+    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(words)
+
+
+def _params(config: DictConfig) -> dict:
+    return OmegaConf.select(config, "hydra.sweeper.params") or {}

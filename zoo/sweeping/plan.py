@@ -1,0 +1,45 @@
+"""What a `-m` command asks for, found and checked before anything is begun."""
+
+import dataclasses
+
+from omegaconf import DictConfig
+
+from zoo.archive.differences import varying
+from zoo.config import check
+from zoo.sweeping import hydra_private
+from zoo.sweeping.identity import code_of, identity_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The jobs of a sweep.
+
+    Attributes:
+        overrides: the words of the command.
+        total: how many runs there will be.
+        varying: the keys that differ between them.
+        identity, code: by which the same command finds its folder again; `None` of a search, which cannot go on.
+    """
+
+    overrides: list[str]
+    total: int
+    varying: list[str]
+    identity: str | None = None
+    code: str | None = None
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "Plan":
+        """Compose and check every job.
+
+        Raises:
+            UserError: for a mistake in one of them.
+        """
+        check(config)
+        overrides = list(config.hydra.overrides.task)
+        if not hydra_private.is_grid(config):
+            return cls(overrides, config.hydra.sweeper.n_trials, hydra_private.searched(config))
+        jobs = hydra_private.grid(config)
+        composed = [hydra_private.composed(config, words) for words in jobs]
+        for job in composed:
+            check(job)
+        return cls(overrides, len(jobs), varying(jobs), identity_of(composed), code_of(composed))
