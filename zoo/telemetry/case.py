@@ -18,7 +18,7 @@ NAMES = ("healthy", "vanishing", "exploding", "dead", "saturated", "stalled", "u
 # How often words on such evidence were right on the labelled runs: the lower end of the 95 % interval (Wilson 1927) of
 # what `benchmarks/verdicts.py` counts, on both halves; step 0 apart.
 LASTED, CLEAR, SEEN, PASSING, FORETOLD_SO = 0.99, 0.96, 0.94, 0.91, 0.83
-RESTS = 1.2  # times as much arrives, or varies, as an epoch ago: less has ceased to change; chosen on the tuning half
+RESTS = 1.2  # times as much arrives, or varies, as an epoch ago: less has ceased to change (tuning half)
 RATE = "the learning rate"
 CONSTANT = "what the best constant answer costs"
 

@@ -18,8 +18,9 @@ USUAL = {
 }
 ADAPTIVE = ("adam", "adamw", "nadam", "adamax", "lamb")
 RECTIFIERS = ("relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "softplus")
-LARGE_INPUT = 5.0  # deviations, which of scaled inputs hardly any is: pixels that nobody divided by 255 are beyond it
-CLIPPED = 0.1  # of a step's gradient: what clipping takes more from hardly moves
+# What is usual, not measured on our runs.
+LARGE_INPUT = 5.0  # what scaled inputs hardly reach, and pixels that nobody divided by 255 do
+CLIPPED = 0.1  # of a step's gradient: where clipping leaves less, it may be what stalls
 NEAR = 3.0  # times the usual rate, or the inverse: rates of one size
 
 

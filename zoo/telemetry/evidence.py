@@ -8,27 +8,28 @@ import numpy as np
 from zoo.telemetry.probe import Probe
 from zoo.telemetry.setting import Setting
 
-# Chosen on the tuning half of benchmarks/verdicts.py and on nothing else, but for what names its own reason; the final
-# half checks them.
+# Chosen on the tuning half of benchmarks/verdicts.py and on nothing else; the final half checks them.
 LEARNED = 0.9  # a loss below this share of the best constant's has learned something
 BARELY = 0.96  # the same, where the loss swings little enough to be sure
-LUCKY = 0.5  # a loss below this share has learned whatever the answers: no luck goes so far
-RARE = 0.8  # share of the commonest label; beyond it a loss may tell much before any answer is another than that label
-CRUDEST = 0.01  # least variance of one answer, that of 99 % alike: a batch without the rare label does not say 0
 ENOUGH = 40  # steps before a loss that has not moved tells anything
 RISEN = 3.0  # times its start, or the best constant's loss: a loss that rose
-EVEN = 1.2  # times its start: what has not risen on the probe's batch (weights on classes, test_sound_models.py)
 CERTAIN = 2.0  # deviations: one time in twenty it is chance
-FELL = 0.1  # fall since the start, over the start
 FAST = 0.5  # fall in an epoch, over what it began with: a plunge
 SLOW, CREPT = 0.025, 0.01  # fall that counts, over the best constant's loss: of the line, of the probe in an epoch
 SMALLEST_WINDOW = 5
 IN_A_ROW = 5  # steps
-LATE = 0.75  # of the steps: what rose before and has not risen further since has jumped once
 OTHER_UNITS = 2.0  # first loss over the probe's, or the inverse: weights on samples or classes change the scale
 STILL = 0.02  # change of the layers' activations, as a logarithm: nothing happened
-WON, LOST = 0.1, 0.3  # of their first losses: what is left of the winner's, and by how much another's rose
+WON = 0.1  # of a network's first loss, beside which another's rose
 SKILLED = 0.02  # R2 above which numbers are told apart
+# By their meaning, and no run of the tuning half speaks against them.
+LUCKY = 0.5  # a loss below this share has learned whatever the answers: no luck goes so far
+RARE = 0.8  # share of the commonest label; beyond it a loss may tell much before any answer is another than that label
+CRUDEST = 0.01  # least variance of one answer, that of 99 % alike: a batch without the rare label does not say 0
+EVEN = 1.2  # times its start: what has not risen on the probe's batch (weights on classes, test_sound_models.py)
+FELL = 0.1  # fall since the start, over the start
+LATE = 0.75  # of the steps: what rose before and has not risen further since has jumped once
+LOST = 0.3  # of a network's first loss, by which it rose beside the winner's
 TINY = 1e-300  # stands for a 0 that something is divided by
 
 

@@ -34,8 +34,8 @@ class Limits:
     grown_in_time: float
 
 
-# Chosen on the tuning half of benchmarks/verdicts.py, but for what names its own reason. Before the first step other
-# things must be broken, or by more, than where nothing was learned: there are nets that recover.
+# Chosen, with the rules, on the tuning half of benchmarks/verdicts.py. Before the first step other things must be
+# broken, or by more, than where nothing was learned: there are nets that recover.
 FORETOLD = Limits(faint=1e-2, blind=1e-3, grown=1e3, dead=0.95, saturated=0.6, grown_in_time=1e6)
 FAILING = Limits(faint=5e-3, blind=1e-4, grown=30.0, dead=0.95, saturated=0.4, grown_in_time=1e3)
 STARVED = 1e-9  # of the largest gradient: a layer that gets none, but for what rounding leaves of it

@@ -21,7 +21,7 @@ from zoo.telemetry.evidence import CREPT, ENOUGH, LEARNED, STILL, Contest
 from zoo.telemetry.faults import FORETOLD, Fault, fault_of
 from zoo.telemetry.findings import Cure, Verdict
 
-# Chosen on the tuning half of benchmarks/verdicts.py, but for what names its own reason.
+# Chosen, with the rules, on the tuning half of benchmarks/verdicts.py, but for what names its own reason.
 HUGE = 10.0  # first loss over the best constant's, of a training that stopped being a number
 OVERFLOW = 1e18  # an input beyond it leaves float32, which ends at 3e38, when it is squared (as in `zoo.data.check`)
 FROZEN = 1e-3  # change of the layers' activations in an epoch, as a logarithm: the rate has fallen to nothing

