@@ -22,7 +22,7 @@ from side_by_side import interleaved, ratio
 from start_up import FIRST
 
 from zoo.archive.run import read_columns
-from zoo.tracking import Run, embedded_uri, flatten
+from zoo.tracking import RunLog, embedded_uri, flatten
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,7 +75,7 @@ def record(home: Path, count: int) -> None:
         (folder / "summary.json").write_text(json.dumps(summary | {"name": name, "overrides": [f"seed={seed}"]}))
         tags = {"kind": "run", "model": "mlp", "data": "digits", "folder": folder, "overrides": f"seed={seed}"}
         uri = embedded_uri(home)
-        run = Run.begin(folder, home, experiment="gradient-zoo", uri=uri, name=name, tags=tags)
+        run = RunLog.begin(folder, home, experiment="gradient-zoo", uri=uri, name=name, tags=tags)
         run.log_params(flatten(config | {"seed": seed}))
         for epoch in range(len(history["loss"])):
             run.log_metrics({name: values[epoch] for name, values in history.items()}, step=epoch + 1)

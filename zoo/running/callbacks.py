@@ -9,7 +9,7 @@ import numpy as np
 from zoo.telemetry.gradients import GradientNorms
 from zoo.telemetry.probe import Probes
 from zoo.telemetry.verdict import diagnose
-from zoo.tracking import Run
+from zoo.tracking import RunLog
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -26,9 +26,9 @@ class RecordEpochs(keras.callbacks.Callback):
     Layers are numbered, so that their names sort in depth order: `gradient_norm/03_dense_3`.
     """
 
-    def __init__(self, record: Run, norms: GradientNorms | None):
+    def __init__(self, log: RunLog, norms: GradientNorms | None):
         super().__init__()
-        self.record, self.norms = record, norms
+        self.log, self.norms = log, norms
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         metrics = dict(logs or {})
@@ -42,7 +42,7 @@ class RecordEpochs(keras.callbacks.Callback):
             }
             if history.clip_norms is not None:
                 metrics["clipped_fraction"] = history.clipped_fraction
-        self.record.log_metrics(metrics, step=epoch + 1)
+        self.log.log_metrics(metrics, step=epoch + 1)
 
 
 class StopWhenHopeless(keras.callbacks.Callback):

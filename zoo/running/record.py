@@ -18,7 +18,7 @@ from zoo.config import CONF, home, resolved
 from zoo.errors import UserError, disk_full, explain
 
 if TYPE_CHECKING:
-    from zoo.tracking import Run
+    from zoo.tracking import RunLog
 
 PATIENCE = 60.0  # seconds that a process which was told to end may take to let go of a run's folder
 
@@ -69,7 +69,7 @@ class Record:
         hidden = ("model=", "data=", "hydra", "tracking", "verbose", "resume")
         given = [override for override in job.overrides if not override.startswith(hidden)]
         self.name = " ".join([f"{job.choices['model']} on {job.choices['data']}", *given])
-        self.log: Run | None = None
+        self.log: RunLog | None = None
         self.began = False
         self.lock: Lock | None = None
 
@@ -124,13 +124,13 @@ class Record:
         OmegaConf.save(self.cfg, self.folder / "config.yaml", resolve=True)
 
     def _open(self, parameters: int | None) -> None:
-        from zoo.tracking import Run, flatten
+        from zoo.tracking import RunLog, flatten
         from zoo.tracking.store import resolved_uri
 
         experiment, uri = self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri)
         # In a sweep the last lines tell.
         tell = _tell if self.sweep is None else _ignore
-        self.log = Run.resume(self.folder, home(), tell)
+        self.log = RunLog.resume(self.folder, home(), tell)
         if self.log is None:
             self.log = self._new_run(experiment, uri, tell)
         self.log.log_params(
@@ -138,7 +138,7 @@ class Record:
         )
 
     def _new_run(self, experiment: str, uri: str, tell: Callable[[str], None]):
-        from zoo.tracking import Run, origin
+        from zoo.tracking import RunLog, origin
 
         tags = {
             "kind": "run",
@@ -159,7 +159,7 @@ class Record:
             keys = known.get("varying", ())
             if differing := [o for o in self.overrides if o.partition("=")[0] in keys]:
                 name = f"{' '.join(differing)} · {self.choices['model']} on {self.choices['data']}"
-        return Run.begin(
+        return RunLog.begin(
             self.folder, home(), experiment=experiment, uri=uri, name=name, tags=tags, parent=parent, tell=tell
         )
 
@@ -263,13 +263,13 @@ def _ignore(sentence: str) -> None:
 
 def abandon(folder: Path, overrides: list[str], reason: str) -> None:
     """Record as FAILED a run whose own process could not: it was killed."""
-    from zoo.tracking import Run
+    from zoo.tracking import RunLog
 
     folder.mkdir(parents=True, exist_ok=True)
     lock = Lock(folder)
     if not lock.acquire(PATIENCE):
         return
-    log = Run.resume(folder, home(), _ignore)
+    log = RunLog.resume(folder, home(), _ignore)
     if log is not None:
         log.set_tags({"reason": reason})
     if _deliver(Summary(folder, " ".join(overrides), Status.FAILED, overrides, reason=reason), log):
@@ -277,7 +277,7 @@ def abandon(folder: Path, overrides: list[str], reason: str) -> None:
     lock.release()
 
 
-def _deliver(summary: Summary, log: "Run | None") -> bool:
+def _deliver(summary: Summary, log: "RunLog | None") -> bool:
     """Write the summary, and end the run in the store with all files; return whether the store has all of it."""
     if log is None:
         summary.write()

@@ -28,14 +28,14 @@ from zoo.sweeping.plan import Plan
 from zoo.sweeping.progress import Progress
 
 if TYPE_CHECKING:
-    from zoo.tracking import Run
+    from zoo.tracking import RunLog
 
 
 class Sweep(Callback):
     """Lays a frame around the jobs of one `-m` command."""
 
     def __init__(self):
-        self.record: Run | None = None
+        self.log: RunLog | None = None
         self.unwind = contextlib.ExitStack()
 
     def __reduce__(self):
@@ -97,7 +97,7 @@ class Sweep(Callback):
         """Make the sweep's own run in the store, and write what the sweep is."""
         content = dataclasses.asdict(self.plan)
         if config.tracking.enabled:
-            from zoo.tracking import Run, resend
+            from zoo.tracking import RunLog, resend
             from zoo.tracking.store import connected, resolved_uri
 
             experiment, uri = config.tracking.experiment, resolved_uri(home(), config.tracking.uri)
@@ -110,7 +110,7 @@ class Sweep(Callback):
                 "folder": self.folder,
                 "overrides": " ".join(self.plan.overrides),
             }
-            self.record = Run.resume(self.folder, home()) or Run.begin(
+            self.log = RunLog.resume(self.folder, home()) or RunLog.begin(
                 self.folder,
                 home(),
                 experiment=experiment,
@@ -118,7 +118,7 @@ class Sweep(Callback):
                 name=" ".join(self.plan.overrides) or self.name,
                 tags=tags,
             )
-            content |= {"run_id": self.record.run_id, "experiment_id": connected(home(), experiment, uri).experiment_id}
+            content |= {"run_id": self.log.run_id, "experiment_id": connected(home(), experiment, uri).experiment_id}
         SweepFolder(self.folder).write(**content)
 
     def _clear(self) -> int:
@@ -143,8 +143,8 @@ class Sweep(Callback):
         with _as_far_as_the_disk_goes():
             written = self._compare(config, runs) if config.pictures else []
         with _as_far_as_the_disk_goes():
-            if self.record is not None:
-                self._close(self.record, runs, written, failed=len(failed) + missing)
+            if self.log is not None:
+                self._close(self.log, runs, written, failed=len(failed) + missing)
         self.lock.release()
         if (config.verbose or failed) and runs:
             print(report.sweep_table(runs, f"sweep {self.name}", self.plan.varying))
@@ -173,9 +173,9 @@ class Sweep(Callback):
         self.progress.stop()
         done = sum(run.finished for run in SweepFolder(self.folder).summaries())
         with _as_far_as_the_disk_goes():
-            if self.record is not None:
+            if self.log is not None:
                 self._end_what_was_killed()
-                self.record.end("KILLED")
+                self.log.end("KILLED")
         self.lock.release()
         print(f"{done} of {self.plan.total} runs are finished; the same command goes on from here", file=sys.stderr)
 
@@ -194,20 +194,20 @@ class Sweep(Callback):
         experiment = SweepFolder(self.folder).read().get("experiment_id")
         return write_comparison(runs, self.plan.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)
 
-    def _close(self, record: "Run", runs: list[Summary], written: list[Path], failed: int) -> None:
+    def _close(self, log: "RunLog", runs: list[Summary], written: list[Path], failed: int) -> None:
         """Let the sweep's own run say what came out, and end it."""
         finished = sorted((run for run in runs if run.finished), key=lambda run: run.metric.rank)
-        record.log_metrics({"runs": len(runs), "failed": failed})
+        log.log_metrics({"runs": len(runs), "failed": failed})
         if finished:
             name, value = finished[0].metric
             verdicts = [run.word for run in finished if run.verdict]
             counts = ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts)))
-            record.log_metrics({f"best_{name}": value})
+            log.log_metrics({f"best_{name}": value})
             best = finished[0].name
             note = f"{len(runs)} runs: {counts}. Best: {best}, {name} {value:.4g}."
-            record.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
-        record.log_files([path.name for path in written])
-        record.end("FAILED" if failed else "FINISHED")
+            log.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
+        log.log_files([path.name for path in written])
+        log.end("FAILED" if failed else "FINISHED")
 
 
 @contextlib.contextmanager

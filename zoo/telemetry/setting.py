@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import keras  # histories are read without it
 
-FAR = 1.0  # from 0, where biases and offsets begin; by judgement, not measured
+FAR = 1.0  # from 0, of a bias: as far as inputs of deviation 1 reach
 OPTIONS = ("momentum", "epsilon", "clipnorm", "clipvalue", "global_clipnorm", "weight_decay")
 
 

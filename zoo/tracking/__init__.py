@@ -6,8 +6,8 @@ its own (`delivery`). So no training waits for a server, and nothing is lost wit
     python -m zoo.tracking resend     # send what a server missed, mark runs whose process is gone as KILLED
 """
 
+from zoo.tracking.log import RunLog
 from zoo.tracking.resend import resend
-from zoo.tracking.run import Run
 from zoo.tracking.store import Store, embedded_uri, flatten, origin
 
-__all__ = ["Run", "Store", "embedded_uri", "flatten", "origin", "resend"]
+__all__ = ["RunLog", "Store", "embedded_uri", "flatten", "origin", "resend"]

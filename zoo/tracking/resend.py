@@ -9,7 +9,7 @@ from zoo.archive.summary import Status, Summary
 from zoo.errors import UserError
 from zoo.tracking.delivery import deliver
 from zoo.tracking.journal import Journal
-from zoo.tracking.run import now
+from zoo.tracking.log import now
 from zoo.tracking.store import connected
 
 

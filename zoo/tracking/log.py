@@ -14,13 +14,13 @@ PATIENCE = 5.0  # seconds of no answer from a server when a run ends
 PATIENCE_EMBEDDED = 60.0  # the database answers when others have written
 
 
-class Run:
+class RunLog:
     """One run: what is logged goes to the journal in its folder, and from there to the store.
 
     Values that MLflow cannot hold (too long) are cut, never refused. What a resumed run logs again is left out.
 
     Args:
-        folder: of the run; whoever makes the `Run` holds its lock.
+        folder: of the run; whoever makes the `RunLog` holds its lock.
         home: as for `Store`.
         tell: gets one sentence, once, if the store does not answer.
     """
@@ -48,7 +48,7 @@ class Run:
         tags: Mapping[str, object],
         parent: str | None = None,
         tell: Callable[[str], None] = print,
-    ) -> "Run":
+    ) -> "RunLog":
         """Begin a run; `parent` is the run id of the sweep that it belongs to, `uri` as `resolved_uri` gives it."""
         journal = Journal(folder)
         texts = {key: str(value)[:5000] for key, value in tags.items() if value is not None}
@@ -57,7 +57,7 @@ class Run:
         return cls(folder, home, journal, tell)
 
     @classmethod
-    def resume(cls, folder: Path, home: Path, tell: Callable[[str], None] = print) -> "Run | None":
+    def resume(cls, folder: Path, home: Path, tell: Callable[[str], None] = print) -> "RunLog | None":
         """Go on with the run whose journal lies in `folder`; `None` where there is none."""
         journal = Journal(folder, keep=True)
         if not journal.entries:
