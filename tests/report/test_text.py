@@ -81,3 +81,10 @@ def test_without_repeats_every_run_has_its_row_best_first():
     runs = [run(0.5, 0.9, "a=1"), run(0.7, 0.1, "a=2")]
 
     assert [row[0] for row in cells(report.sweep_table(runs, "x", ["a"]))] == ["2", "1"]
+
+
+def test_a_list_is_written_as_it_is():
+    runs = [run(0.5, 0.9, "callbacks=[probe]"), run(0.7, 0.1, "callbacks=[bold]")]
+    rows = cells(report.sweep_table(runs, "a [red] title", ["callbacks"]))
+    assert [row[0] for row in rows] == ["[bold]", "[probe]"]
+    assert "a [red] title" in report.sweep_table(runs, "a [red] title", ["callbacks"])

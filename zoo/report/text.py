@@ -193,7 +193,8 @@ def sweep_table(runs: Sequence[Summary], title: str, keys: list[str]) -> str:
     for row in rows:
         table.add_row(*row)
     text = io.StringIO()
-    Console(file=text, width=max(80, shutil.get_terminal_size().columns)).print(table)
+    # Without markup, in which [a,b] would be a style.
+    Console(file=text, width=max(80, shutil.get_terminal_size().columns), markup=False).print(table)
     return text.getvalue().rstrip()
 
 

@@ -1,4 +1,4 @@
-"""Keras callbacks of a run."""
+"""Keras callbacks that every run has."""
 
 import math
 from typing import Any
@@ -7,8 +7,6 @@ import keras
 import numpy as np
 
 from zoo.telemetry.gradients import GradientNorms
-from zoo.telemetry.probe import Probes
-from zoo.telemetry.verdict import diagnose
 from zoo.tracking import RunLog
 
 
@@ -43,27 +41,6 @@ class RecordEpochs(keras.callbacks.Callback):
             if history.clip_norms is not None:
                 metrics["clipped_fraction"] = history.clipped_fraction
         self.log.log_metrics(metrics, step=epoch + 1)
-
-
-class StopWhenHopeless(keras.callbacks.Callback):
-    """Stops a training whose verdict is certain and not healthy, at the end of an epoch.
-
-    Args:
-        norms, probes: the callbacks whose records are judged; they must come before this one.
-        baseline: loss of the best constant prediction, if known.
-        confidence: from where on a verdict counts as certain.
-    """
-
-    def __init__(self, norms: GradientNorms, probes: Probes, baseline: float | None = None, confidence: float = 0.95):
-        super().__init__()
-        self.norms, self.probes, self.baseline, self.confidence = norms, probes, baseline, confidence
-        self.verdict = None
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        verdict = diagnose(self.norms.history, self.probes.results, baseline=self.baseline)
-        if verdict.name != "healthy" and verdict.confidence >= self.confidence:
-            self.verdict = verdict
-            _model(self).stop_training = True
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):

@@ -243,7 +243,7 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
     Raises:
         UserError: if `cfg.objective` is none of its metrics.
     """
-    from zoo.running.callbacks import StopWhenHopeless
+    from zoo.callbacks import StopWhenHopeless
     from zoo.telemetry.verdict import diagnose
 
     norms, probes = training.norms, training.probes
