@@ -2,16 +2,16 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hydra._internal.callbacks import Callbacks
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 def is_grid(config: DictConfig) -> bool:
@@ -22,7 +22,7 @@ def is_grid(config: DictConfig) -> bool:
 def grid(config: DictConfig) -> list[list[str]]:
     """Return the overrides of each job that Hydra's own sweeper makes of a `-m` command."""
     given = [f"{key}={value}" for key, value in _params(config).items()]
-    return BasicSweeper.split_arguments(_parsed([*given, *config.hydra.overrides.task]), None)[0]
+    return _sweeper().split_arguments(_parsed([*given, *config.hydra.overrides.task]), None)[0]
 
 
 def searched(config: DictConfig) -> list[str]:
@@ -47,15 +47,23 @@ def context(config_loader, job: DictConfig) -> HydraContext:
 @contextlib.contextmanager
 def composed_once() -> Iterator[None]:
     """Keep Hydra's own sweeper from composing each job only to see whether it can: it was done before."""
-    whole = BasicSweeper.validate_batch_is_legal
-    BasicSweeper.validate_batch_is_legal = _nothing
+    sweeper = _sweeper()
+    whole = sweeper.validate_batch_is_legal
+    sweeper.validate_batch_is_legal = _nothing
     try:
         yield
     finally:
-        BasicSweeper.validate_batch_is_legal = whole
+        sweeper.validate_batch_is_legal = whole
 
 
-def _nothing(self: BasicSweeper, batch: Sequence[Sequence[str]]) -> None:
+def _sweeper() -> Any:
+    """Return the class as it is today: when Hydra looks for plugins, it executes their modules anew."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    return BasicSweeper
+
+
+def _nothing(self: object, batch: Sequence[Sequence[str]]) -> None:
     """Stand in the place of `validate_batch_is_legal`."""
 
 
