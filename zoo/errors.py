@@ -105,5 +105,6 @@ def disk_full(error: BaseException) -> bool:
         return True
     if "database or disk is full" in str(error):  # SQLite
         return True
-    origin = error.__cause__ or error.__context__
+    # What an exception was raised "from None" has as its context may lead back to it.
+    origin = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return origin is not None and disk_full(origin)

@@ -46,7 +46,7 @@ def test_a_failing_job_is_recorded_the_rest_goes_on_and_the_exit_code_tells(trai
     (tmp_path / "mine.py").write_text("def net(input_shape, classes):\n    raise RuntimeError('my own fault')\n")
     words = ("-m", "model._target_=mine.net,zoo.models.mlp", "model.depth=1", *SMALL)
     done = train(*words, cwd=tmp_path, code=1)
-    failed, finished = train.recorded()
+    failed, finished = sorted(train.recorded(), key=lambda run: run.info.status)  # they began at one moment
     assert (failed.info.status, finished.info.status) == ("FAILED", "FINISHED")
     assert failed.data.tags["reason"] == "RuntimeError: my own fault"
     assert train.recorded("sweep")[0].info.status == "FAILED"
