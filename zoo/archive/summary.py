@@ -55,7 +55,7 @@ class Summary:
         name: what a person calls it: model, data and overrides.
         status: what became of it.
         overrides: what its command line set; in a comparison its values of the keys that differ.
-        choices: which file of each group was chosen; what was recorded before 2026 has none.
+        choices: which file of each group was chosen; the first versions wrote none.
         run_id: of the run in the store, if it is recorded there.
         reason: why it did not finish.
         verdict: of `diagnose`; `None` where gradients were not tracked.
@@ -102,6 +102,11 @@ class Summary:
         if not self.finished:
             return str(self.status)
         return self.verdict.name if self.verdict else "-"
+
+    @property
+    def confidence(self) -> float:
+        """How certain the verdict is; 0 if there is none, or if it is undecided."""
+        return self.verdict.confidence if self.verdict else 0.0
 
     @property
     def chosen(self) -> dict[str, str]:

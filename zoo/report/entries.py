@@ -43,11 +43,6 @@ class Entry:
         return self.summary.word
 
     @property
-    def confidence(self) -> float:
-        """How certain the verdict is; 0 if there is none, or if it is undecided."""
-        return self.summary.verdict.confidence if self.summary.verdict else 0.0
-
-    @property
     def sentence(self) -> str:
         """The verdict's sentence and what to try; the reason if the run did not finish."""
         if not self.summary.finished:

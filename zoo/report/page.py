@@ -170,7 +170,7 @@ def _key_columns(keys: list[str]) -> list[Column]:
 def _verdict_cell(entry: Entry) -> str:
     verdict, failed = _text(entry.verdict), "" if entry.metric else " failed"
     told = f'data-v="{verdict}" title="{_text(entry.sentence)}"'
-    sure = f" <small>{entry.confidence:.2f}</small>" if entry.confidence else ""
+    sure = f" <small>{entry.summary.confidence:.2f}</small>" if entry.summary.confidence else ""
     return f'<td class="verdict{failed}" {told}>{_dot(entry.verdict)}{verdict}{sure}</td>'
 
 

@@ -67,8 +67,7 @@ def tries(verdict: Verdict) -> list[str]:
 
 def verdict_word(summary: Summary) -> str:
     """Return the verdict's name with its confidence, `vanishing 0.95`; what became of a run that did not finish."""
-    confidence = summary.verdict.confidence if summary.verdict else 0.0
-    return f"{summary.word} {confidence:.2f}" if confidence else summary.word
+    return f"{summary.word} {summary.confidence:.2f}" if summary.confidence else summary.word
 
 
 def flight_lines(flight: Mapping[str, Any] | None, history: "GradientHistory | None", folder: Path) -> list[str]:

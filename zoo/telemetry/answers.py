@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import keras
 import numpy as np
 
-from zoo.telemetry.layers import compiled_loss
+from zoo.telemetry.keras_private import compiled_loss
 
 QUANTILES = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)  # what losses that weigh both sides differently are least at
 SMALLEST = 1e-7  # probability; Keras' losses look no further

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import keras
 
-from zoo.telemetry.keras_private import compiled_loss as compiled_loss
 from zoo.telemetry.keras_private import flat_layers, own_trainable_variables
 
 

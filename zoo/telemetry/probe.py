@@ -330,7 +330,7 @@ class Probes(Copied, keras.callbacks.Callback):
         x, y: the batch.
     """
 
-    left_out: ClassVar[dict[str, object]] = {"_model": None, "_prober": None}
+    left_out: ClassVar[dict[str, object]] = {"_prober": None}
 
     def __init__(self, x, y=None):
         super().__init__()
