@@ -1,4 +1,4 @@
-# make train | test | test-all | ui | dist | docs | articles | bench | clean       make train PYTHON=python3.12
+# make train | test | test-all | test-jax | test-torch | ui | dist | docs | articles | bench | clean       make train PYTHON=python3.12
 PYTHON ?= python3
 ARGS ?=
 PORT ?= 5000
@@ -6,7 +6,11 @@ BIN = .venv/bin
 # Each process takes a run of tests one after another, whose fixtures are shared, and helps out when it is done.
 PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
-.PHONY: train test test-all lint ui dist docs articles bench clean
+# What each backend does its own way: Keras takes one a process, so these run once on each.
+EACH_BACKEND = $(addprefix tests/telemetry/test_,$(addsuffix .py,gradients callbacks models matrix public keras_private)) \
+	tests/running/test_checkpoint.py
+
+.PHONY: train test test-all test-tensorflow test-jax test-torch lint ui dist docs articles bench clean
 
 # Train the default network; more words for train.py: make train ARGS="model.depth=20 activation=sigmoid"
 train: .venv/ready
@@ -16,9 +20,19 @@ train: .venv/ready
 test: .venv/ready lint
 	$(PYTEST) -m "not slow"
 
-# Every test.
-test-all: .venv/ready lint
+# Every test, on every backend that is installed.
+test-all: lint test-tensorflow test-jax test-torch
+
+test-tensorflow: .venv/ready
 	$(PYTEST)
+
+# What runs a few times need not be optimized by XLA for long.
+test-jax test-torch: test-%: .venv/ready
+	@if $(BIN)/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("$*"))'; then \
+		KERAS_BACKEND=$* \
+		XLA_FLAGS="--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2" \
+		$(PYTEST) $(EACH_BACKEND) tests/telemetry/test_recorder_$*.py; \
+	else echo "$* is not installed: its tests are left out"; fi
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -6,29 +6,40 @@ import sys
 from pathlib import Path
 
 import browser as webdriver
+import prepared
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+TRAIN = str(ROOT / "train.py")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# As many tests run at once as there are cores: threads beyond that wait for each other, BLAS's by spinning.
+for name in ("OMP", "OPENBLAS", "MKL", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
+    os.environ.setdefault(f"{name}_THREADS" if name.startswith("TF") else f"{name}_NUM_THREADS", "1")
 
 
 class Command:
-    """`python train.py` with its store under `home`."""
+    """`python train.py` with its store under `home`: called, forked from a process that has imported TensorFlow."""
 
     def __init__(self, home: Path):
         self.home = home
         self.uri = f"sqlite:///{home}/mlruns/mlflow.db"
 
     def __call__(self, *words: str, cwd: Path = ROOT, code: int = 0, **env: str) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "train.py"), *words],
-            cwd=cwd,
-            env={**os.environ, "GRADIENT_ZOO_HOME": str(self.home), **env},
-            capture_output=True,
-            text=True,
+        return _checked(prepared.run([TRAIN, *words], cwd, self._environment(env)), code)
+
+    def module(self, name: str, *words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+        """`python -m NAME`, such as `zoo.report`, over the same store, whatever its exit code."""
+        return prepared.run(["-m", name, *words], cwd, self._environment({}))
+
+    def fresh(self, *words: str, cwd: Path = ROOT, code: int = 0, **env: str) -> subprocess.CompletedProcess:
+        """In a process that has imported nothing: for what a start costs and says, and for another backend."""
+        command = [sys.executable, TRAIN, *words]
+        return _checked(
+            subprocess.run(command, cwd=cwd, env=self._environment(env), capture_output=True, text=True), code
         )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        return {**os.environ, "GRADIENT_ZOO_HOME": str(self.home), **more}
 
     @property
     def client(self):
@@ -45,6 +56,11 @@ class Command:
     def folders(self, where: str = "runs") -> list[Path]:
         """The run folders, oldest first."""
         return sorted((self.home / "mlruns" / where).glob("*"))
+
+
+def _checked(done: subprocess.CompletedProcess, code: int) -> subprocess.CompletedProcess:
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
 """Install a wheel as a user does, in an environment of its own and outside the checkout, and use it there.
 
+What it depends on is taken from the environment that this runs in, of the versions that are installed there: to load
+TensorFlow again would take minutes.
+
 python tests/installed.py dist/gradient_zoo-0.1.0-py3-none-any.whl
 """
 
@@ -8,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import venv
 from pathlib import Path
@@ -23,6 +27,9 @@ def main(wheel: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="gradient-zoo-") as folder:
         folder = Path(folder).resolve()
         venv.create(folder / "venv", with_pip=True)
+        (packages,) = (folder / "venv").glob("lib/python*/site-packages")
+        # After the environment's own; the checkout, which is installed there by a .pth file too, is not followed.
+        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
         unset = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "KERAS_BACKEND", "MLFLOW_TRACKING_URI")
         env = {name: value for name, value in os.environ.items() if name not in unset}
         env["GRADIENT_ZOO_HOME"] = str(folder / "home")

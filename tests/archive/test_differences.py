@@ -1,9 +1,6 @@
 """What recorded runs differ in: different settings never share a row, repeats of one setting do."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import hydra
@@ -139,12 +136,7 @@ def test_the_command_puts_two_settings_of_three_runs_into_two_rows(train, tmp_pa
     train(*words, "seed=0")
     train(*words, "seed=1", "activation=sigmoid", "initializer=zeros")
     train(*words, "seed=1")
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo.report", "", "--out", str(tmp_path / "out")],
-        env={**os.environ, "GRADIENT_ZOO_HOME": str(train.home)},
-        capture_output=True,
-        text=True,
-    )
+    done = train.module("zoo.report", "", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines() if "│" in line]
     assert sorted(row[:3] for row in rows) == [["relu", "he_normal", "2"], ["sigmoid", "zeros", "1"]]

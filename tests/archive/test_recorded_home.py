@@ -5,16 +5,12 @@ killed after the first epochs of its second run. Its own place is written `/reco
 """
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import hydra
 import pytest
-from conftest import ROOT
 
 import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
 from zoo import GradientHistory
@@ -55,14 +51,8 @@ def test_its_runs_are_read_and_drawn(home):
     assert len(draw_run(sweep / "0")) == 4
 
 
-def test_it_is_compared(home, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo.report", "", "--out", str(tmp_path / "out")],
-        cwd=ROOT,
-        env={**os.environ, "GRADIENT_ZOO_HOME": str(home)},
-        capture_output=True,
-        text=True,
-    )
+def test_it_is_compared(home, train, tmp_path):
+    done = train.module("zoo.report", "", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "1 healthy" in done.stdout and "1 undecided" in done.stdout
     assert "vanishing" not in done.stdout and (tmp_path / "out" / "comparison.html").is_file()

@@ -49,7 +49,7 @@ def test_every_published_size_has_its_file():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_file_composes_to_the_functions_own_network(name):
+def test_file_composes_to_the_functions_own_network(name, shapes_alone):
     shape = (67, 67, 3) if name == "alexnet" else (32, 32, 3)
     model = build_model(compose(f"model={name}"), shape, 10)
 
@@ -57,7 +57,7 @@ def test_file_composes_to_the_functions_own_network(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_header_says_the_count_and_a_command_that_composes(name):
+def test_header_says_the_count_and_a_command_that_composes(name, shapes_alone):
     header = " ".join(line[2:] for line in FILES[name].read_text().splitlines() if line.startswith("# "))
     count = int(re.search(r"([\d,]+) (?:trainable )?parameters", header)[1].replace(",", ""))
     words = re.search(r"python train.py (.*)", header)[1].split()

@@ -74,8 +74,8 @@ TOTALS = {
     COUNTS,
     ids=["-".join([c[0].__name__, *map(str, c[2].values()), str(c[1][0][0])]) for c in COUNTS],
 )
-def test_trainable_parameters(family, size, options, count):
-    model = family(*size, **options, initializer="zeros")
+def test_trainable_parameters(family, size, options, count, shapes_alone):
+    model = family(*size, **options)
     assert sum(np.prod(w.shape) for w in model.trainable_weights) == count
     if model.name in TOTALS:
         assert model.count_params() == TOTALS[model.name]

@@ -1,7 +1,6 @@
 """`python train.py` as a user has it: real processes, real data, a real store."""
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -19,7 +18,7 @@ SMALL = ("epochs=1", "model.depth=1", "model.width=8", "verbose=0", "pictures=fa
 
 @pytest.fixture(scope="module")
 def default_run(shared_train):
-    done = shared_train()
+    done = shared_train.fresh()
     (folder,) = shared_train.folders()
     return shared_train, done, folder, json.loads((folder / "summary.json").read_text())
 
@@ -156,7 +155,7 @@ BAD = {
 @pytest.mark.parametrize("sweep", [(), ("-m", "seed=1,2")])
 def test_a_mistake_costs_one_line_and_a_moment(words, sweep, train):
     began = time.perf_counter()
-    done = train(*sweep, *words.split(), code=1)
+    done = train.fresh(*sweep, *words.split(), code=1)
     seconds = time.perf_counter() - began
     assert done.stdout == ""
     assert done.stderr.startswith(f"error: {BAD[words]}")
@@ -167,14 +166,14 @@ def test_a_mistake_costs_one_line_and_a_moment(words, sweep, train):
 
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["epochs=abc"]])
 def test_nothing_heavy_is_imported_to_answer_quickly(words, train):
-    done = train(*words, code="abc" in words[0], PYTHONPROFILEIMPORTTIME="1")
+    done = train.fresh(*words, code="abc" in words[0], PYTHONPROFILEIMPORTTIME="1")
     imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "hydra" in imported
     assert not imported & {"keras", "tensorflow", "numpy", "mlflow", "sklearn", "matplotlib", "rich"}
 
 
 def test_help_lists_the_groups_their_choices_and_examples(train):
-    text = train("--help").stdout
+    text = train.fresh("--help").stdout
     for word in ("activation:", "initializer:", "model:", "relu", "he_normal", "resnet20", "python train.py -m"):
         assert word in text
 
@@ -280,14 +279,12 @@ def test_a_saved_model_that_cannot_be_loaded(content, told, train, tmp_path):
 
 def test_recorded_runs_are_compared_by_a_query(train, tmp_path):
     train("-m", "model.depth=0,1", "activation=relu,tanh", "epochs=1", "verbose=0")
-    command = [sys.executable, "-m", "zoo.report"]
-    env = {**os.environ, "GRADIENT_ZOO_HOME": str(train.home)}
     words = ["params.`model.depth` = '1'", "--out", str(tmp_path / "out")]
-    done = subprocess.run([*command, *words], env=env, capture_output=True, text=True)
+    done = train.module("zoo.report", *words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("│") == 2 * 4  # two runs, which differ in the activation
     assert (tmp_path / "out" / "comparison.html").is_file()
     for query in ("tags.verdict = 'nonsense'", "tags.verdict = '"):
-        wrong = subprocess.run([*command, query], env=env, capture_output=True, text=True)
+        wrong = train.module("zoo.report", query)
         assert wrong.returncode == 1
         assert wrong.stderr.startswith("error: ") and wrong.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The other backends: Keras takes one a process, so each runs in processes of its own."""
+"""The other backends, in processes of their own; `make test-jax` and `make test-torch` run tests on each."""
 
 import functools
 import importlib.util
@@ -14,11 +14,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 OTHERS = ["jax", "torch"]
 BRIEFLY = "--xla_backend_optimization_level=0"  # what runs a few times need not be optimized for long
-# One of each kind of thing that a backend does its own way; the rest is slow.
-QUICK = {
-    "jax": "plain-True or steps_per_execution or accumulation_clip or overflow or checkpoints or cut_off",
-    "torch": "plain or accumulation or overflow or checkpoints or kind_of_data or kind_of_model or cut_off",
-}
 
 
 def python(backend: str, *arguments: str, **environment: str) -> str:
@@ -36,32 +31,14 @@ def python(backend: str, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-def run_tests(backend: str, *words: str) -> None:
-    names = ["gradients", "callbacks", "models", "matrix", "public", "keras_private", f"recorder_{backend}"]
-    files = [*(f"test_{name}.py" for name in names), "../running/test_checkpoint.py"]
-    flags = f"{BRIEFLY} --xla_force_host_platform_device_count=2"
-    python(backend, "-m", "pytest", *(str(HERE / name) for name in files), *words, XLA_FLAGS=flags)
-
-
-@pytest.mark.parametrize("backend", OTHERS)
-def test_quick_part_of_the_matrix(backend):
-    run_tests(backend, "-k", f"not slow and ({QUICK[backend]} or test_recorder or test_keras_private)")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", OTHERS)
-def test_rest_of_the_matrix(backend):
-    run_tests(backend, "-k", f"slow or not ({QUICK[backend]} or test_recorder or test_keras_private)")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHERS)
 def test_a_sweep_in_worker_processes(backend, train):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     words = ("-m", "seed=0,1", "epochs=2", "model.depth=2", "pictures=false")
-    train(*words, KERAS_BACKEND=backend)
-    again = train(*words, KERAS_BACKEND=backend)
+    train.fresh(*words, KERAS_BACKEND=backend)
+    again = train.fresh(*words, KERAS_BACKEND=backend)
     assert "2 of them finished before" in again.stdout
     assert [r.info.status for r in train.recorded()] == ["FINISHED", "FINISHED"]
     for run in train.recorded():

@@ -8,7 +8,7 @@ from autodiff import BACKEND, norm
 from zoo import GradientNorms
 
 if BACKEND != "jax":
-    pytest.skip("run by test_backends.py with KERAS_BACKEND=jax", allow_module_level=True)
+    pytest.skip("run by `make test-jax`", allow_module_level=True)
 
 import jax
 from jax import numpy as jnp

@@ -9,7 +9,7 @@ from zoo import GradientNorms, probe
 from zoo.models import mlp
 
 if BACKEND != "torch":
-    pytest.skip("run by test_backends.py with KERAS_BACKEND=torch", allow_module_level=True)
+    pytest.skip("run by `make test-torch`", allow_module_level=True)
 
 import torch
 

@@ -1,13 +1,10 @@
 """A tracking server that refuses, hangs or dies: the training goes on, and the server gets what it missed, once."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-from conftest import ROOT
 from processes import Server, begun, wait_for
 
 LONG = ("epochs=40", "model.width=8", "pictures=false", "verbose=0")
@@ -22,13 +19,7 @@ def server(tmp_path):
 
 
 def resend(train, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "zoo.tracking", "resend", *words],
-        cwd=ROOT,
-        env={**os.environ, "GRADIENT_ZOO_HOME": str(train.home)},
-        capture_output=True,
-        text=True,
-    )
+    return train.module("zoo.tracking", "resend", *words)
 
 
 @pytest.mark.slow
