@@ -142,9 +142,9 @@ def check(cfg: DictConfig) -> None:
             _check_number(key, value, *bounds)
     if cfg.precision not in PRECISIONS:
         raise UserError(f"precision={cfg.precision}: choose one of {', '.join(PRECISIONS)}.")
-    resume = cfg.resume if isinstance(cfg.resume, bool) else OmegaConf.select(cfg, "resume.any_code")
-    if not isinstance(resume, bool):
-        raise UserError(f"resume={cfg.resume}: it must be true or false; so must resume.any_code.")
+    resume = OmegaConf.select(cfg, "resume.any_code") if isinstance(cfg.resume, DictConfig) else cfg.resume
+    if not isinstance(resume, bool) and (resume is not cfg.resume or not isinstance(resume, str)):
+        raise UserError(f"resume={cfg.resume}: it must be true, false or the folder of a run.")
     fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
     if folds and fold >= folds:
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")

@@ -14,9 +14,18 @@ from types import TracebackType
 # As the person set it: inside `reported` it is always 1.
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
+MASK = "***"
+# USER:PASSWORD@ and ?password= of an address; the digits of HOST:5000/ are a port, whatever @ comes later.
+SECRET = re.compile(r"""(://[^\s/?#:@[]*:)(?!\d+(?:[/?#]|$))(\S+)(?=@)|([?&]password=)([^&\s'"]+)""")
+
 
 class UserError(Exception):
     """A mistake in what the user gave (config, data, file, server). Its text is one line: the thing, and the cure."""
+
+
+def masked(text: str) -> str:
+    """Return an address, or a text with addresses in it, with *** for each password."""
+    return SECRET.sub(lambda found: f"{found[1] or found[3]}{MASK}", text)
 
 
 @contextlib.contextmanager
@@ -64,9 +73,19 @@ def _past_our_own(stack: TracebackType | None) -> TracebackType | None:
 
 
 def explain(error: Exception) -> str | None:
-    """Return one line for a mistake in what the user gave; `None` for an error in somebody's code."""
+    """Return one line for a mistake in what the user gave; `None` for an error in somebody's code.
+
+    No password of an address is in it, whatever word of the command it comes from.
+    """
+    line = _explain(error)
+    return line and masked(line)
+
+
+def _explain(error: Exception) -> str | None:
     if disk_full(error):
         return "there is no space left on the disk: free some, then give the same command again."
+    if isinstance(error, OSError) and (line := _unwritable(error)):
+        return line
     if isinstance(error.__cause__, UserError):  # Hydra wraps what its targets raise
         error = error.__cause__
     if isinstance(error, UserError):
@@ -97,6 +116,21 @@ def explain(error: Exception) -> str | None:
         kind = "true or false" if wrong[2] == "bool" else f"a {wrong[2]}"
         return f"{key[1] if key else 'the value'}={wrong[1]}: it must be {kind}."
     return " ".join(text.split())
+
+
+def _unwritable(error: OSError) -> str | None:
+    """Return one line if it is our own folder that cannot be written; a person's own files are theirs."""
+    cure = "give a folder that can be written as GRADIENT_ZOO_HOME"
+    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST) or not error.filename:
+        return None
+    path = Path(os.fsdecode(error.filename)).absolute()
+    if "mlruns" not in path.parts and str(path) != os.environ.get("GRADIENT_ZOO_HOME"):
+        return None
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        file = next((place for place in (path, *path.parents) if place.is_file()), path)
+        return f"{file} is a file, where a folder must be: move it away, or {cure}."
+    why = "a disk that is mounted read-only" if error.errno == errno.EROFS else "no permission"
+    return f"{path} cannot be written ({why}): {cure}."
 
 
 def disk_full(error: BaseException) -> bool:

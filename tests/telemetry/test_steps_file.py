@@ -1,5 +1,7 @@
 """Rows that grow: in memory, in a file, and what is left of them when a process is killed."""
 
+import io
+import os
 import signal
 import subprocess
 import sys
@@ -40,6 +42,28 @@ def test_a_file_goes_on_after_the_rows_that_are_kept(tmp_path):
     np.testing.assert_array_equal(again.array(), [[0, 1], [2, 3], [4, 5], [7, 7]])
 
 
+@pytest.mark.parametrize("held", [None, 0, 1, 23])  # bytes
+def test_rows_that_a_file_does_not_hold_are_not_made_up(tmp_path, held):
+    path = tmp_path / "rows.f32"
+    if held is not None:
+        path.write_bytes(bytes(held))
+    with pytest.raises(ValueError, match=r"rows\.f32 is damaged: it holds [0-2] of the 3 rows"):
+        Rows(2, path, size=3)
+    assert (path.stat().st_size if path.exists() else None) == held
+
+
+def test_a_file_that_takes_a_part_gets_the_rest(tmp_path, monkeypatch):
+    class Slow(io.FileIO):
+        def write(self, data):
+            return super().write(data[:7])
+
+    monkeypatch.setattr("builtins.open", lambda path, *_, **__: Slow(path, "r+b"))
+    kept, block = Rows(2, tmp_path / "rows.f32"), np.arange(10, dtype=np.float32).reshape(5, 2)
+    kept.append(block[:0])
+    kept.append(block)
+    np.testing.assert_array_equal(kept.array(), block)
+
+
 def test_a_long_training_takes_little_memory():
     script = """
 import numpy as np
@@ -75,6 +99,12 @@ model.fit(np.ones((12, 4)), np.ones((12, 1)), batch_size=4, epochs=5, verbose=0,
     history = GradientHistory.recover(tmp_path / "rows.f32")
     assert history.epoch_ends.tolist() == [3, 6] and len(history) == 6
     assert history.norms.shape == (6, 2) and (history.norms > 0).all() and (history.losses > 0).all()
+    size = (tmp_path / "rows.f32").stat().st_size
+    for less, rows, ends in [(1, 5, [3]), (size // 6 * 3 + 2, 2, []), (size, 0, [])]:
+        os.truncate(tmp_path / "rows.f32", size - less)
+        left = GradientHistory.recover(tmp_path / "rows.f32")
+        assert (len(left), left.epoch_ends.tolist()) == (rows, ends)
+        np.testing.assert_array_equal(left.losses, history.losses[:rows])
 
 
 def test_nothing_to_recover(tmp_path):

@@ -4,11 +4,11 @@ import dataclasses
 import enum
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zoo.archive.files import replace_file
 from zoo.archive.lock import STATE
 from zoo.errors import UserError
 from zoo.telemetry.findings import Cure, Verdict
@@ -66,6 +66,7 @@ class Summary:
         parameters: of the model.
         stopped: why it ended before its last epoch: "hopeless", "not finite" or `None`.
         arriving: what share of the output's gradient reached the first layer, before the first step and at the end.
+        origin: git commit and versions of packages, as the store's tags name them.
     """
 
     folder: Path
@@ -84,6 +85,7 @@ class Summary:
     parameters: int | None = None
     stopped: str | None = None
     arriving: Sequence[float] | None = None
+    origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -144,10 +146,14 @@ class Summary:
         del content["folder"]
         if not self.finished:
             content = {name: value for name, value in content.items() if value not in (None, {}, 0)}
-        new = self.folder / STATE / f"{FILE}.new"
-        new.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
-        os.replace(new, self.folder / FILE)
+        replace_file(self.folder / FILE, json.dumps(content, indent=1, default=str) + "\n")
+
+
+def can_go_on(summary: Summary) -> bool:
+    """Whether a run was cut off and may go on: one of a sweep at least in the store, one of its own from an epoch."""
+    state = summary.folder / STATE
+    alone = (state / "job.json").is_file()
+    return summary.status == Status.KILLED and (not alone or (state / "checkpoint.npz").is_file())
 
 
 def _known(kind: type, content: Mapping) -> dict[str, Any]:

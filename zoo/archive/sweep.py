@@ -1,9 +1,9 @@
 """A sweep's folder: what it is a sweep of, so that the same command finds it again, and what became of each run."""
 
 import json
-import os
 from pathlib import Path
 
+from zoo.archive.files import replace_file
 from zoo.archive.summary import Summary
 
 
@@ -20,16 +20,15 @@ class SweepFolder:
     def read(self) -> dict:
         """Return what `write` wrote; nothing if that is not there, or is not whole."""
         try:
-            return json.loads(self._file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            content = json.loads(self._file.read_text(encoding="utf-8"))
+            return content if isinstance(content, dict) else {}
+        except (OSError, ValueError):
             return {}
 
     def write(self, **content) -> None:
         """Write what the sweep is."""
         self.path.mkdir(parents=True, exist_ok=True)
-        new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(new, self._file)
+        replace_file(self._file, json.dumps(content, indent=1) + "\n")
 
     def job(self, number: int) -> Path:
         """The folder of run `number`."""
@@ -42,8 +41,12 @@ class SweepFolder:
 
     def summaries(self) -> list[Summary]:
         """Return the summaries of all runs that left one or were cut off, in the order of their numbers."""
-        jobs = [p for p in self.path.iterdir() if p.is_dir() and p.name.isdigit()] if self.path.is_dir() else []
-        return [Summary.read(p) for p in sorted(jobs, key=lambda p: int(p.name))]
+        return [Summary.read(folder) for folder in self.jobs()]
+
+    def jobs(self) -> list[Path]:
+        """Return the folders of the runs that were begun, in the order of their numbers."""
+        found = [p for p in self.path.iterdir() if p.is_dir() and p.name.isdigit()] if self.path.is_dir() else []
+        return sorted(found, key=lambda p: int(p.name))
 
 
 def find(sweeps: Path, identity: str, code: str | None) -> Path | None:

@@ -37,6 +37,7 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     from zoo.config import home
     from zoo.errors import UserError
     from zoo.report.comparison import write_comparison
+    from zoo.report.pictures import draw_missing
     from zoo.report.text import sweep_table
     from zoo.tracking import Store
 
@@ -49,6 +50,7 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     if not found:
         raise UserError(f"no finished run of the experiment {experiment} answers to: {query}")
     summaries = [Summary.read(store.folder_of(run, out / "runs")) for run in found]
+    draw_missing(summary.folder for summary in summaries)
     runs, keys = told_apart(summaries, [run.data.params for run in found])
     title = query or f"all finished runs of {experiment}"
     print(sweep_table(runs, title, keys))

@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 
 from zoo.telemetry.gradients import GradientNorms
 from zoo.tracking import RunLog
+from zoo.tracking.metrics import of_epoch
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -31,15 +31,7 @@ class RecordEpochs(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         metrics = dict(logs or {})
         if self.norms is not None:
-            history = self.norms.history
-            last = history.rows(history.epoch(-1))
-            means = last.norms.mean(axis=0, dtype=np.float64)
-            metrics["gradient_norm"] = last.global_norm.mean(dtype=np.float64)
-            metrics |= {
-                f"gradient_norm/{name}": value for name, value in zip(numbered(history.layers), means, strict=True)
-            }
-            if history.clip_norms is not None:
-                metrics["clipped_fraction"] = history.clipped_fraction
+            metrics |= of_epoch(self.norms.history, -1)
         self.log.log_metrics(metrics, step=epoch + 1)
 
 
@@ -55,12 +47,6 @@ class StopWhenNotFinite(keras.callbacks.Callback):
         # It is a mean over the epoch's steps: one of them that was not finite shows in it.
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             _model(self).stop_training = True
-
-
-def numbered(layers: list[str]) -> list[str]:
-    """['dense', 'logits'] -> ['1_dense', '2_logits'], with as many digits as the largest number has."""
-    digits = len(str(len(layers)))
-    return [f"{i:0{digits}d}_{name}" for i, name in enumerate(layers, start=1)]
 
 
 def _model(callback: keras.callbacks.Callback) -> Any:

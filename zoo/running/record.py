@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import functools
+import json
 import shutil
 import sys
 import time
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.archive.files import replace_file
 from zoo.archive.lock import STATE, Lock
-from zoo.archive.summary import Status, Summary
+from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.archive.sweep import SweepFolder
 from zoo.config import CONF, home, resolved
 from zoo.errors import UserError, disk_full, explain
@@ -32,12 +35,14 @@ class Job:
         sweep: the folder of the sweep that it belongs to; `None` for a run of its own.
         overrides: what the command line set.
         choices: which file of each group was chosen.
+        again: whether it goes on from what an earlier process may have left in its folder.
     """
 
     folder: Path
     sweep: Path | None = None
     overrides: Sequence[str] = ()
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    again: bool = False
 
     @classmethod
     def alone(cls, cfg: DictConfig) -> "Job":
@@ -49,7 +54,29 @@ class Job:
     def of(cls, hydra: Any) -> "Job":
         """As Hydra has it, whose part of the config `hydra` is."""
         sweep = Path(hydra.sweep.dir) if hydra.mode.name == "MULTIRUN" else None
-        return cls(Path(hydra.runtime.output_dir), sweep, list(hydra.overrides.task), dict(hydra.runtime.choices))
+        folder = Path(hydra.runtime.output_dir)
+        return cls(folder, sweep, list(hydra.overrides.task), dict(hydra.runtime.choices), again=sweep is not None)
+
+    @classmethod
+    def left_in(cls, folder: Path) -> tuple["Job", DictConfig]:
+        """The run of its own that was cut off in `folder`, to go on with, and its config.
+
+        Raises:
+            UserError: if there is none that can go on.
+        """
+        said, state = f"resume={folder}", folder / STATE
+        if not (folder / "config.yaml").is_file():
+            raise UserError(f"{said}: there is no run; give the folder of one, such as {home()}/mlruns/runs/DATE.")
+        if Summary.read(folder).finished:
+            raise UserError(f"{said}: that run is finished.")
+        if not (state / "checkpoint.npz").is_file():
+            raise UserError(f"{said}: that run was cut off before its first epoch ended; start it anew.")
+        if not (state / "job.json").is_file():
+            raise UserError(f"{said}: that run is part of a sweep; give the sweep's own command again.")
+        known = json.loads((state / "job.json").read_text(encoding="utf-8"))
+        cfg = OmegaConf.load(folder / "config.yaml")
+        assert isinstance(cfg, DictConfig)
+        return cls(folder.resolve(), None, known["overrides"], known["choices"], again=True), cfg
 
 
 class Record:
@@ -64,13 +91,14 @@ class Record:
     """
 
     def __init__(self, cfg: DictConfig, job: Job):
-        self.cfg, self.folder, self.sweep = cfg, job.folder, job.sweep
+        self.cfg, self.folder, self.sweep, self.again = cfg, job.folder, job.sweep, job.again
         self.overrides, self.choices = job.overrides, job.choices
         hidden = ("model=", "data=", "hydra", "tracking", "verbose", "resume")
         given = [override for override in job.overrides if not override.startswith(hidden)]
         self.name = " ".join([f"{job.choices['model']} on {job.choices['data']}", *given])
         self.log: RunLog | None = None
         self.began = False
+        self.concluded = False  # what is finished stays so, whatever befalls its pictures and its way to the store
         self.lock: Lock | None = None
 
     @property
@@ -79,12 +107,12 @@ class Record:
         return self.folder / STATE
 
     def finished(self) -> Summary | None:
-        """Return the summary if this run of a sweep was finished before; else make sure that nobody else works on it.
+        """Return the summary if this run was finished before; else make sure that nobody else works on it.
 
         Raises:
             UserError: if another process does.
         """
-        if self.sweep is None:
+        if not self.again:
             return None
         self.lock = Lock(self.folder)
         if not self.lock.acquire(PATIENCE):
@@ -111,9 +139,12 @@ class Record:
         """Write the config and open the run in the store, or the one that was cut off."""
         if self.cfg.tracking.enabled and self.sweep is None:
             # A sweep has asked already, and goes on without a store that is lost since.
+            from zoo.tracking import embedded
             from zoo.tracking.store import connected, resolved_uri
 
-            connected(home(), self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri))
+            store = connected(home(), self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri))
+            if store.made:
+                embedded.tell_of_runs(home() / "mlruns")
         self.state.mkdir(parents=True, exist_ok=True)
         if self.lock is None:
             self.lock = Lock(self.folder)
@@ -121,7 +152,10 @@ class Record:
         if self.cfg.tracking.enabled:
             self._open(parameters)
         self.began = True
-        OmegaConf.save(self.cfg, self.folder / "config.yaml", resolve=True)
+        replace_file(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
+        if self.sweep is None:
+            said = {"overrides": list(self.overrides), "choices": self._chosen}
+            replace_file(self.state / "job.json", json.dumps(said, default=str))
 
     def _open(self, parameters: int | None) -> None:
         from zoo.tracking import RunLog, flatten
@@ -138,7 +172,7 @@ class Record:
         )
 
     def _new_run(self, experiment: str, uri: str, tell: Callable[[str], None]):
-        from zoo.tracking import RunLog, origin
+        from zoo.tracking import RunLog, outcome
 
         tags = {
             "kind": "run",
@@ -149,58 +183,64 @@ class Record:
             "data": self.choices.get("data"),
             "folder": self.folder,
             "overrides": " ".join(self.overrides),
-            **origin(Path(CONF)),
+            **self.origin,
         }
         name, parent = self.name, None
         if self.sweep is not None:
             known = SweepFolder(self.sweep).read()
             parent = known.get("run_id")
-            # What differs comes first: MLflow's column is narrow.
-            keys = known.get("varying", ())
-            if differing := [o for o in self.overrides if o.partition("=")[0] in keys]:
-                name = f"{' '.join(differing)} · {self.choices['model']} on {self.choices['data']}"
+            name = outcome.name_in_sweep(self.overrides, known.get("varying", ()), self.choices) or name
         return RunLog.begin(
-            self.folder, home(), experiment=experiment, uri=uri, name=name, tags=tags, parent=parent, tell=tell
+            self.folder,
+            home(),
+            experiment=experiment,
+            uri=uri,
+            name=name,
+            tags=tags,
+            parent=parent,
+            again=self.again and (self.folder / "config.yaml").is_file(),
+            tell=tell,
         )
 
-    def profiles(self, **profiles) -> None:
-        """Record (layers,) profiles with step = depth: MLflow lays those of several runs over each other."""
-        if self.log is not None:
-            self.log.log_points(
-                [
-                    (f"profile/{name}", value, depth)
-                    for name, profile in profiles.items()
-                    if profile is not None
-                    for depth, value in enumerate(profile, start=1)
-                ]
-            )
+    @property
+    def _chosen(self) -> dict[str, Any]:
+        return {group: choice for group, choice in self.choices.items() if "hydra" not in group}
 
     def summary(self, status: Status, **content) -> Summary:
         """Return the run's summary, with what is known of it here."""
-        choices = {group: choice for group, choice in self.choices.items() if "hydra" not in group}
-        return Summary(self.folder, self.name, status, list(self.overrides), choices, **content)
+        given = (self.folder, self.name, status, list(self.overrides), self._chosen)
+        return Summary(*given, origin=self.origin if self.began else {}, **content)
+
+    @functools.cached_property
+    def origin(self) -> dict[str, str]:
+        """What code the run is made by."""
+        from zoo.tracking.store import origin
+
+        return origin(Path(CONF))
 
     def finish(self, summary: Summary) -> None:
-        """Write the summary and close the run."""
+        """Write the summary; then draw and send, which can be made good if it is cut off."""
+        summary.write()
+        self.concluded = True
         if self.log is not None:
-            if summary.stopped:
-                self.log.set_tags({"stopped": summary.stopped})
+            from zoo.tracking import outcome
+            from zoo.tracking.restore import points_of
+
+            self.log.set_tags(outcome.of_run(summary))
             tested = {name: value for name, value in summary.metrics.items() if name.startswith("test_")}
             self.log.log_metrics(tested | {"seconds": summary.seconds}, step=summary.epochs)
-            if verdict := summary.verdict:
-                self.log.set_tags(
-                    {
-                        "verdict": verdict.name,
-                        "verdict.confidence": f"{verdict.confidence:.2f}",
-                        "verdict.layer": verdict.layer,
-                        "verdict.sentence": verdict.sentence,
-                        "mlflow.note.content": f"**{verdict.name}**: {verdict.sentence}",
-                    }
-                )
+            self.log.log_points(points_of(self.folder, all_epochs=self.log.resumed))
+        if self.cfg.pictures:
+            from zoo.report.pictures import draw_if_possible
+
+            draw_if_possible(self.folder)
         self._end(summary)
 
     def fail(self, error: Exception) -> None:
         """Record the reason for which the run failed, unless nothing was begun and a person stands by to read it."""
+        if self.concluded:
+            self._let_go()
+            return
         if not self.began and self.sweep is None:
             self.drop()
             return
@@ -218,30 +258,24 @@ class Record:
 
     def end(self, status: Status, reason: str) -> None:
         """Record that the run did not finish."""
-        if self.began:
+        if self.concluded:
+            self._let_go()
+        elif self.began:
             self._end(self.summary(status, reason=reason))
         else:
             self.drop()
 
     def _end(self, summary: Summary) -> None:
         """Write the summary, send the folder to the store and end the run there."""
-        if summary.finished and self.cfg.pictures:
-            summary.write()  # the pictures are drawn from it
-            self._draw()
         try:
-            if _deliver(summary, self.log) and summary.status != Status.KILLED:  # that one may go on from its state
+            if _deliver(summary, self.log) and not can_go_on(summary):
                 shutil.rmtree(self.state, ignore_errors=True)
         finally:
-            if self.lock is not None:
-                self.lock.release()
+            self._let_go()
 
-    def _draw(self) -> None:
-        from zoo.report.pictures import draw_run
-
-        try:
-            draw_run(self.folder)
-        except Exception as error:  # a picture is not worth a training
-            print(f"pictures of {self.folder} could not be drawn: {type(error).__name__}: {error}", file=sys.stderr)
+    def _let_go(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
 
     def drop(self) -> None:
         """Leave nothing of a run that was not begun; what an earlier try of it was cut off with stays."""

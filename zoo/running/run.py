@@ -9,18 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from zoo.archive.run import read_columns
-from zoo.archive.summary import Status, Summary
+from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.config import CHECKOUT, check, home
 from zoo.errors import UserError
 from zoo.report import text as report
 from zoo.running import make
 from zoo.running.record import Job, Record
-from zoo.startup import start, told_to_end
+from zoo.startup import interrupted_by, start, told_to_end
 from zoo.telemetry.findings import Verdict
 
 if TYPE_CHECKING:  # they import Keras
@@ -57,16 +58,33 @@ def run_job(cfg: DictConfig, job: Job) -> float:
 
     Returns:
         The metric `cfg.objective` after the last epoch; NaN for a job of a sweep that failed (its reason is recorded).
+
+    Raises:
+        UserError: if `cfg.resume` names a folder of no run that can go on, or other words stand beside it.
     """
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to end is recorded as KILLED
+    if threading.current_thread() is threading.main_thread():
+        interrupted_by(signal.SIGTERM, signal.SIGHUP)  # a run that is told to end is recorded as KILLED
     sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
+    if isinstance(cfg.resume, str):
+        cfg, job = _resumed(cfg, job)
     try:
         return run(cfg, job).value
     except Exception:
         if job.sweep is None:
             raise
         return math.nan
+
+
+def _resumed(given: DictConfig, job: Job) -> tuple[DictConfig, Job]:
+    """Return the config and the job of the run in `given.resume`; how much is told and drawn may be chosen anew."""
+    if job.folder.is_dir() and not any(job.folder.iterdir()):
+        job.folder.rmdir()  # Hydra made it for a new run
+    others = [word for word in job.overrides if word.partition("=")[0] not in ("resume", "verbose", "pictures")]
+    if others:
+        raise UserError(f"resume={given.resume} goes on with the run as it was begun: leave out {' '.join(others)}.")
+    job, cfg = Job.left_in(Path(given.resume))
+    cfg.verbose, cfg.pictures = given.verbose, given.pictures
+    return cfg, job
 
 
 def run(cfg: DictConfig, job: Job | None = None) -> Result:
@@ -80,7 +98,10 @@ def run(cfg: DictConfig, job: Job | None = None) -> Result:
         UserError: for a mistake in the config, the data or the model. No folder is left of a run that did not begin.
     """
     if job is None:
+        from zoo.tracking.address import hide
+
         check(cfg)
+        hide(cfg)
         job = Job.alone(cfg)
     record = Record(cfg, job)
     if finished := record.finished():
@@ -97,6 +118,8 @@ def run(cfg: DictConfig, job: Job | None = None) -> Result:
         raise
     except BaseException:
         record.end(Status.KILLED, reason="interrupted")
+        if record.sweep is None and can_go_on(Summary.read(record.folder)):
+            print(f"cut off; it goes on with: python train.py resume={record.folder}", file=sys.stderr)
         raise
 
 
@@ -146,6 +169,7 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     from zoo.losses import constant_loss
     from zoo.running.checkpoint import Checkpoint
     from zoo.telemetry.gradients import GradientNorms
+    from zoo.telemetry.history import header_path
     from zoo.telemetry.probe import Probes
 
     began = time.perf_counter()
@@ -158,9 +182,12 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
     norms, probes = _only(callbacks, GradientNorms), _only(callbacks, Probes)
     others = [c for c in callbacks if c not in (norms, probes)]
-    checkpoint = Checkpoint(record.state / "checkpoint.npz", others, probes)
-    afresh = record.sweep is None or cfg.preflight
-    epoch, over = (0, False) if afresh else checkpoint.restore(model)
+    rows, epochs = record.state / "gradients.f32", record.folder / "history.csv"
+    path = record.state / "checkpoint.npz"
+    checkpoint = Checkpoint(path, others, probes, files=[rows, epochs], whole=[header_path(rows)])
+    epoch, over = checkpoint.restore(model) if record.again and not cfg.preflight else (0, False)
+    if checkpoint.told:
+        print(checkpoint.told, file=sys.stderr)
     return Training(
         began, data, model, model.count_params(), baseline, callbacks, norms, probes, checkpoint, epoch, over
     )
@@ -224,15 +251,12 @@ def _recording(record: Record, training: Training) -> list["keras.callbacks.Call
 
     from zoo.running.callbacks import LearningRate, RecordEpochs, StopWhenNotFinite
 
-    path = record.folder / "history.csv"
-    if path.is_file():  # a cut may have come between a row and its checkpoint
-        lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(lines[: training.epoch + 1] if training.epoch else []))
-    callbacks = [LearningRate(), keras.callbacks.CSVLogger(path, append=training.epoch > 0)]
+    history = keras.callbacks.CSVLogger(record.folder / "history.csv", append=training.epoch > 0)
+    callbacks = [LearningRate(), history]
     callbacks.append(StopWhenNotFinite())  # before the checkpoint, which keeps that it is over
     if record.log is not None:
         callbacks.append(RecordEpochs(record.log, training.norms))
-    if record.sweep is not None:
+    if record.sweep is not None or record.cfg.resume is not False:
         callbacks.append(training.checkpoint)
     return callbacks
 
@@ -273,12 +297,7 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
 
 def conclude(cfg: DictConfig, record: Record, training: Training, summary: Summary) -> None:
     """Write the summary, close the run in the store, and tell a person who stands by."""
-    norms, probes = training.norms, training.probes
-    record.profiles(
-        gradient_norm=report.last_profile(norms.history) if norms else None,
-        delta=probes.results[-1].delta_norm if probes else None,
-        delta_at_start=probes.results[0].delta_norm if probes else None,
-    )
+    norms = training.norms
     record.finish(summary)
     if cfg.verbose and record.sweep is None:
         print(report.run_block(summary, norms and norms.history, viewer(cfg)))

@@ -45,13 +45,18 @@ class Sweep(Callback):
         """Refuse a config with a mistake before a run folder is made."""
         with _leaving():
             check(config)
+            _hide_password(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
         with _leaving():
+            check(config)
+            _hide_password(config)  # before the words of the command are taken down
             self.plan = Plan.of(config)
             self._settle(config)
             self._open(config)
+        from zoo.startup import interrupted_by  # imports NumPy
+
         self.unwind.enter_context(composed_once())
         done = self._clear()
         if config.verbose:
@@ -60,7 +65,7 @@ class Sweep(Callback):
         self.progress = Progress(self.folder, self.plan.total, self.plan.varying, done, shown=bool(config.verbose))
         self.progress.start()
         atexit.register(self._interrupted)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended in order
+        interrupted_by(signal.SIGTERM, signal.SIGHUP)  # as by Ctrl-C: what runs is ended in order
 
     def _settle(self, config: DictConfig) -> None:
         """Find the folder: a new one, or the one that the same sweep left."""
@@ -97,11 +102,12 @@ class Sweep(Callback):
         """Make the sweep's own run in the store, and write what the sweep is."""
         content = dataclasses.asdict(self.plan)
         if config.tracking.enabled:
-            from zoo.tracking import RunLog, resend
+            from zoo.tracking import RunLog, embedded, resend
             from zoo.tracking.store import connected, resolved_uri
 
             experiment, uri = config.tracking.experiment, resolved_uri(home(), config.tracking.uri)
-            connected(home(), experiment, uri)
+            if connected(home(), experiment, uri).made:
+                embedded.tell_of_runs(home() / "mlruns")
             with contextlib.suppress(Exception):  # another store, which is not there today, may wait
                 resend(home())
             tags = {
@@ -124,11 +130,16 @@ class Sweep(Callback):
     def _clear(self) -> int:
         """Forget what runs said that shall be tried again; return how many need not be."""
         done = 0
-        for summary in SweepFolder(self.folder).summaries():
-            if summary.finished:
+        for folder in SweepFolder(self.folder).jobs():
+            try:
+                finished = Summary.read(folder).finished
+            except UserError as error:  # damaged: what it says is lost, and the run is not
+                print(f"{error} This one is done again.", file=sys.stderr)
+                finished = False
+            if finished:
                 done += 1
             else:
-                (summary.folder / FILE).unlink(missing_ok=True)
+                (folder / FILE).unlink(missing_ok=True)
         return done
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -141,7 +152,11 @@ class Sweep(Callback):
         missing = 0 if config.preflight else self.plan.total - len(runs)
         written = []
         with _as_far_as_the_disk_goes():
-            written = self._compare(config, runs) if config.pictures else []
+            if config.pictures:
+                from zoo.report.pictures import draw_missing
+
+                draw_missing([run.folder for run in runs if run.finished])
+                written = self._compare(config, runs)
         with _as_far_as_the_disk_goes():
             if self.log is not None:
                 self._close(self.log, runs, written, failed=len(failed) + missing)
@@ -177,7 +192,8 @@ class Sweep(Callback):
                 self._end_what_was_killed()
                 self.log.end("KILLED")
         self.lock.release()
-        print(f"{done} of {self.plan.total} runs are finished; the same command goes on from here", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"{done} of {self.plan.total} runs are finished; the same command goes on from here", file=sys.stderr)
 
     def _end_what_was_killed(self) -> None:
         """Mark the runs whose process could not do it itself: it was just opening its run, or had no time left."""
@@ -196,18 +212,20 @@ class Sweep(Callback):
 
     def _close(self, log: "RunLog", runs: list[Summary], written: list[Path], failed: int) -> None:
         """Let the sweep's own run say what came out, and end it."""
-        finished = sorted((run for run in runs if run.finished), key=lambda run: run.metric.rank)
-        log.log_metrics({"runs": len(runs), "failed": failed})
-        if finished:
-            name, value = finished[0].metric
-            verdicts = [run.word for run in finished if run.verdict]
-            counts = ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts)))
-            log.log_metrics({f"best_{name}": value})
-            best = finished[0].name
-            note = f"{len(runs)} runs: {counts}. Best: {best}, {name} {value:.4g}."
-            log.set_tags({"verdicts": counts, "best": best, "mlflow.note.content": note})
+        from zoo.tracking import outcome
+
+        metrics, tags = outcome.of_sweep(runs, failed)
+        log.log_metrics(metrics)
+        log.set_tags(tags)
         log.log_files([path.name for path in written])
         log.end("FAILED" if failed else "FINISHED")
+
+
+def _hide_password(config: DictConfig) -> None:
+    """Take the store's password out of the config before anything of it is written anywhere."""
+    from zoo.tracking.address import hide  # not before the config is checked: the package imports NumPy
+
+    hide(config)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from zoo.archive.differences import varying
 from zoo.config import check
+from zoo.errors import UserError
 from zoo.sweeping import hydra_private
 from zoo.sweeping.identity import code_of, identity_of
 
@@ -35,6 +36,8 @@ class Plan:
             UserError: for a mistake in one of them.
         """
         check(config)
+        if isinstance(config.resume, str):
+            raise UserError(f"resume={config.resume} goes on with one run: leave out -m.")
         overrides = list(config.hydra.overrides.task)
         if not hydra_private.is_grid(config):
             return cls(overrides, config.hydra.sweeper.n_trials, hydra_private.searched(config))

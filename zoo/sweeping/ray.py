@@ -10,9 +10,10 @@ from pathlib import Path
 from hydra.core.utils import JobReturn
 
 from zoo.archive.summary import Summary
-from zoo.errors import UserError
+from zoo.errors import UserError, masked
 from zoo.running.record import abandon
 from zoo.sweeping.workers import execute, returned
+from zoo.tracking.address import PASSWORD, TOKEN, USER
 
 
 def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Path) -> list[JobReturn]:
@@ -41,7 +42,9 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
             raise UserError(f"hydra.launcher.address={address}: no Ray cluster answers there ({error}).") from error
     # What the jobs share with the command: where it was given, and where its runs are recorded.
     names = ("GRADIENT_ZOO_HOME", "KERAS_BACKEND", "MLFLOW_TRACKING_URI")
-    environment = {name: os.environ[name] for name in names if name in os.environ}
+    environment = {name: masked(os.environ[name]) for name in names if name in os.environ}
+    # Not with the environment, which Ray's own pages show.
+    secrets = {name: os.environ[name] for name in (USER, PASSWORD, TOKEN) if name in os.environ}
     try:
         ray.init(
             address,
@@ -59,7 +62,7 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
         if Summary.read(sweep / str(job[0])).finished:
             done[job[0]] = returned(math.nan)
         else:
-            waiting[remote.remote(folder, job)] = job
+            waiting[remote.remote(folder, job, secrets)] = job
     try:
         while waiting:
             (task,), _ = ray.wait(list(waiting), num_returns=1)
@@ -75,6 +78,7 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
     return [done[job[0]] for job in jobs]
 
 
-def _job(folder: str, job: tuple) -> JobReturn:
+def _job(folder: str, job: tuple, secrets: dict[str, str]) -> JobReturn:
+    os.environ.update(secrets)
     os.chdir(folder)
     return execute(*job)[0]

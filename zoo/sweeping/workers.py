@@ -196,6 +196,8 @@ def _begin(parent: int, cwd: str) -> None:
 
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # `nohup` wants it unheard
+        signal.signal(signal.SIGHUP, interrupted)
     sys.unraisablehook = unheard
     os.chdir(cwd)
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -16,6 +17,9 @@ class Rows:
         path: the file, from the first row on, so that rows outlive the process; what it holds already is kept as far
             as `size` says. `None` for a temporary file, which nobody sees.
         size: rows of `path` to keep.
+
+    Raises:
+        ValueError: if `path` holds fewer than `size`.
     """
 
     def __init__(self, columns: int, path: Path | None = None, size: int = 0):
@@ -23,6 +27,10 @@ class Rows:
         self._array = np.zeros((0, columns), np.float32)
         self._file = None
         if path is not None:
+            held = path.stat().st_size if path.exists() else 0
+            if held < size * columns * 4:  # to cut a file beyond its end would fill it up with zeros
+                whole = held // (columns * 4)
+                raise ValueError(f"{path} is damaged: it holds {whole:,} of the {size:,} rows to go on after.")
             path.touch()
             self._file = open(path, "r+b", buffering=0)  # noqa: SIM115  it is open as long as the training goes on
             self._file.truncate(size * columns * 4)
@@ -37,10 +45,10 @@ class Rows:
         end = self.size + len(block)
         if self._file is None and end * self.columns * 4 > MOST_BYTES:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-            self._file.write(self._array[: self.size].data)
+            _write(self._file, self._array[: self.size])
             self._array = np.zeros((0, self.columns), np.float32)
         if self._file is not None:
-            self._file.write(block.data)
+            _write(self._file, block)
         else:
             if end > len(self._array):  # room for twice as many: memory that is not written to is not taken
                 grown = np.empty((max(2 * len(self._array), end), self.columns), np.float32)
@@ -69,3 +77,10 @@ class Rows:
         view = np.zeros((self.size, self.columns), np.float32) if self._file else self._array[: self.size]
         view.flags.writeable = False
         return view
+
+
+def _write(file: BinaryIO, block: np.ndarray) -> None:
+    """Write all of a C-ordered block: without a buffer one call may take a part, and leave half a row in silence."""
+    rest = block.reshape(-1).view(np.uint8).data
+    while len(rest):
+        rest = rest[file.write(rest) :]

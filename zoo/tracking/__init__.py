@@ -4,6 +4,7 @@ What a run logs is written to its journal first (`journal`); from there it goes 
 its own (`delivery`). So no training waits for a server, and nothing is lost with one.
 
     python -m zoo.tracking resend     # send what a server missed, mark runs whose process is gone as KILLED
+    python -m zoo.tracking restore    # bring in again what a lost database held
 """
 
 from zoo.tracking.log import RunLog

@@ -1,5 +1,7 @@
 """From a run's journal to the store: in order, in a thread of its own, and once however often it is tried."""
 
+import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,39 +9,57 @@ from pathlib import Path
 
 from zoo.errors import explain
 from zoo.tracking.journal import Journal
+from zoo.tracking.reasons import LOST, StoreError, reason_of
 from zoo.tracking.store import Store
 
 REST = 1.0  # seconds between two deliveries: epochs may be short, and a request costs more than what it carries
 LONGEST_REST = 60.0  # between two tries at a store that does not answer
 POINTS, PARAMS = 1000, 100  # as many as MLflow takes in one request
 # What the store says of an entry that it will never take.
-REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED")
+REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
 
 
-def deliver(journal: Journal, store: Store, folder: Path) -> list[str]:
+def deliver(journal: Journal, store: Store, folder: Path, stopped: Callable[[], bool] = lambda: False) -> list[str]:
     """Send everything that the store does not have yet.
 
     An entry that was sent before, but not noted as such, does no harm: the store knows it by its time.
 
+    Args:
+        journal: of the run.
+        store: that the journal is for.
+        folder: of the run.
+        stopped: asked between two requests whether to leave the rest.
+
     Returns:
-        What the store refused for good, in its own words.
+        What the store refused for good.
 
     Raises:
-        Exception: what MLflow raises where the store does not answer; the journal knows how far it got.
+        StoreError: where the store does not answer; the journal knows how far it got.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    refused = []
-    while journal.pending:
+    refused, lost_at = [], None
+    while journal.pending and not stopped():
         entries = list(_together(journal))
         try:
-            _send(entries, journal, store, folder)
-        except MlflowException as error:
-            if error.error_code not in REFUSALS:
-                raise
-            refused.append(str(error).split("\n")[0])
+            if not _send(entries, journal, store, folder, stopped):
+                break
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason, left = reason_of(error), (journal.delivered, len(entries[0].get("names", ())))
+            if reason == LOST and lost_at != left:  # that happens to a connection: once more, unless nothing gets on
+                lost_at = left
+                continue
+            if not _for_good(error):
+                raise StoreError(store.uri, reason) from error
+            refused.append(reason)
         journal.advance(len(entries))
     return refused
+
+
+def _for_good(error: Exception) -> bool:
+    """Whether MLflow itself says that it will never take an entry; what stands before it, a proxy, may not."""
+    return getattr(error, "error_code", None) in REFUSALS and not str(error).startswith("API request to")
 
 
 def _together(journal: Journal) -> Iterator[dict]:
@@ -54,7 +74,8 @@ def _together(journal: Journal) -> Iterator[dict]:
             return
 
 
-def _send(entries: list[dict], journal: Journal, store: Store, folder: Path) -> None:
+def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, stopped: Callable[[], bool]) -> bool:
+    """Send entries that belong together; return whether all of it was sent."""
     from mlflow.entities import Metric, Param, RunTag
 
     client, entry = store.client, entries[0]
@@ -65,6 +86,8 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path) -> 
             known = store.find(entry["tags"]["journal"]) if journal.asked else None
             journal.asked = True
             journal.run_id = known or store.create(entry["name"], entry["tags"], entry["time"])
+            if entry.get("again"):
+                store.delete_finished(folder, but=journal.run_id)
         case "points":
             metrics = [
                 Metric(name, value, entry["time"], step) for entry in entries for name, value, step in entry["points"]
@@ -78,13 +101,27 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path) -> 
         case "tags":
             client.log_batch(run_id, tags=[RunTag(key, value) for key, value in entry["values"].items()])
         case "files":
-            for name in entry["names"]:
-                if (folder / name).is_file():
-                    client.log_artifact(run_id, str(folder / name))
+            # Those that are sent are taken off: a server that loses some answers gets all of them all the same.
+            while entry["names"]:
+                if stopped():
+                    return False
+                if (path := folder / entry["names"][0]).is_file():
+                    client.log_artifact(run_id, str(path))
+                del entry["names"][0]
         case "resume":
             client.update_run(run_id, "RUNNING")
         case "end":
             client.set_terminated(run_id, entry["status"], entry["time"])
+            if not store.embedded and (key := _key(journal)):
+                store.delete_others(key, run_id)
+    return True
+
+
+def _key(journal: Journal) -> str | None:
+    """Return the tag by which the store knows the journal; `None` of one whose first line was lost."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(journal.path, encoding="utf-8") as file:
+        return json.loads(file.readline())["tags"]["journal"]
+    return None
 
 
 class Delivery:
@@ -94,14 +131,15 @@ class Delivery:
         journal: of the run.
         connect: returns the store, or raises.
         folder: of the run.
-        tell: gets one sentence, once, if the store does not answer or refuses something.
+        tell: gets one sentence, once, if the store does not take what it is sent.
     """
 
     def __init__(self, journal: Journal, connect: Callable[[], Store], folder: Path, tell: Callable[[str], None]):
         self._journal, self._connect, self._folder, self._tell = journal, connect, folder, tell
         self._told = False
         self._more, self._tried, self._closing = threading.Event(), threading.Event(), threading.Event()
-        self._deadline = 0.0
+        self._left = threading.Event()
+        self._failure: str | None = None
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
@@ -111,46 +149,55 @@ class Delivery:
 
     def wait_begun(self, patience: float) -> None:
         """Wait until the store has the run, or has once failed to answer."""
-        self._tried.wait(patience)
+        end = time.monotonic() + patience
+        while self._journal.run_id is None and time.monotonic() < end and not self._tried.wait(0.02):
+            pass
 
     def close(self, patience: float) -> bool:
-        """Send the rest; return whether the store has everything, after `patience` seconds of no answer at most."""
-        self._deadline = time.monotonic() + patience
+        """Send the rest for `patience` seconds at most; return whether the store has everything."""
         self._closing.set()
         self._more.set()
-        self._thread.join()
+        self._thread.join(patience)
+        self._left.set()  # a request that is under way still comes to its end, if the process lives so long
+        if self._journal.pending:
+            self._say(self._failure or f"the tracking store takes more than {patience:.0f} s for the rest.")
         return not self._journal.pending
 
     def _work(self) -> None:
-        rest = REST
-        while True:
+        rest, failed_at = REST, -1
+        while not self._left.is_set():
             self._more.wait()
             self._more.clear()
             closing = self._closing.is_set()
             try:
-                refused = deliver(self._journal, self._connect(), self._folder)
-                rest = REST
+                refused = deliver(self._journal, self._connect(), self._folder, self._left.is_set)
+                rest, self._failure = REST, None
                 if refused:
-                    self._say(f"the tracking store refused an entry: {refused[0]}")
+                    self._say(f"the tracking store refused an entry: {refused[0]}.", lost=True)
             except Exception as error:
-                self._say(
-                    f"{explain(error) or error} Training goes on; send what is missing with "
-                    "`python -m zoo.tracking resend`."
-                )
-                self._tried.set()
-                if closing and time.monotonic() > self._deadline:
-                    return
+                self._failure = _told(error)
+                if failed_at == self._journal.delivered:  # once is no news: a connection may be cut off
+                    self._say(self._failure)
+                failed_at = self._journal.delivered
                 self._more.set()
-                rest = min(2 * rest, LONGEST_REST) if not closing else 0.2
+                rest = min(2 * rest, LONGEST_REST)
             self._tried.set()
             if closing and not self._journal.pending:
                 return
             if closing:
-                time.sleep(rest if self._journal.pending else 0)
+                self._left.wait(0.2)
             else:
                 self._closing.wait(rest)
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str, lost: bool = False) -> None:
         if not self._told:
             self._told = True
-            self._tell(" ".join(sentence.split()))
+            cure = "" if lost else " Send what is missing with `python -m zoo.tracking resend`."
+            self._tell(" ".join(f"{sentence}{cure}".split()))
+
+
+def _told(error: Exception) -> str:
+    """Return the sentence for a store that does not take what it is sent, without the cures of a command's start."""
+    if isinstance(error, StoreError):
+        return str(StoreError(error.uri, error.reason))
+    return explain(error) or f"the tracking store cannot be used ({type(error).__name__}: {error})."

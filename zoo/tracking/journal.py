@@ -6,15 +6,22 @@ import threading
 from collections import deque
 from pathlib import Path
 
+from zoo.archive.files import replace_file
 from zoo.archive.lock import STATE
 
 
 class Journal:
     """Entries in the order in which they were logged, and how many of them the store has.
 
+    Lines that cannot be read are left out, and so is what the store has, if that is not to be read: it is sent again,
+    and the store, which knows each entry by its time, takes it once.
+
     Args:
         folder: of the run.
         keep: whether to go on with the journal that is there, if there is one.
+
+    Attributes:
+        damaged: whether more than the end of the last line, which a process that is killed may leave, was lost.
     """
 
     def __init__(self, folder: Path, keep: bool = False):
@@ -23,16 +30,18 @@ class Journal:
         self._guard = threading.Lock()
         self.delivered, self.asked = 0, keep
         self.run_id: str | None = None
-        entries = _entries(self.path) if keep else []
-        if keep and self._progress.is_file():
-            progress = json.loads(self._progress.read_text())
-            self.delivered, self.run_id = progress["delivered"], progress["run_id"]
+        entries, self.damaged = _entries(self.path) if keep else ([], False)
+        progress = self._read_progress()
+        if keep and progress is not None and not self.damaged:
+            self.delivered = progress["delivered"]
+        if progress is not None and (keep or not _entries(self.path)[0]):
+            self.run_id = progress["run_id"]  # the run is there, whatever became of the line that began it
         if not keep:
             self._progress.unlink(missing_ok=True)
         self.entries = entries
         self.pending = deque(entries[self.delivered :])
         # Rewritten: a process that was killed may have left half a line.
-        self._replace(self.path, "".join(json.dumps(entry) + "\n" for entry in entries))
+        replace_file(self.path, "".join(json.dumps(entry) + "\n" for entry in entries))
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  open until the run ends
 
     @property
@@ -53,25 +62,38 @@ class Journal:
             for _ in range(count):
                 self.pending.popleft()
         self.delivered += count
-        self._replace(self._progress, json.dumps({"delivered": self.delivered, "run_id": self.run_id}))
+        # Not synced to disk as the journal is: without it everything is sent again, which does no harm.
+        new = self._progress.with_suffix(".new")
+        new.write_text(json.dumps({"delivered": self.delivered, "run_id": self.run_id}), encoding="utf-8")
+        os.replace(new, self._progress)
+
+    def sync(self) -> None:
+        """Have the disk hold what was written so far."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    @staticmethod
-    def _replace(path: Path, text: str) -> None:
-        new = path.with_name(path.name + ".new")
-        new.write_text(text, encoding="utf-8")
-        os.replace(new, path)
+    def _read_progress(self) -> dict | None:
+        try:
+            progress = json.loads(self._progress.read_text(encoding="utf-8"))
+            return {"delivered": int(progress["delivered"]), "run_id": progress["run_id"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
-def _entries(path: Path) -> list[dict]:
-    entries = []
+def _entries(path: Path) -> tuple[list[dict], bool]:
+    """Return the entries from the one that creates the run on, and whether any was lost."""
+    entries, lost = [], 0
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        lines = path.read_bytes().splitlines()
+        for number, line in enumerate(lines, start=1):
             try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return entries
+                entry = json.loads(line)
+                entries.append({**entry, "op": entry["op"]})
+            except (ValueError, KeyError, TypeError):
+                lost += number < len(lines)
+    if entries and entries[0]["op"] != "create":
+        return [], True
+    return entries, lost > 0

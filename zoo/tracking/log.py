@@ -10,7 +10,7 @@ from zoo.tracking.delivery import Delivery
 from zoo.tracking.journal import Journal
 from zoo.tracking.store import connected, embedded_uri
 
-PATIENCE = 5.0  # seconds of no answer from a server when a run ends
+PATIENCE = 15.0  # seconds that a server may take for the rest when a run ends
 PATIENCE_EMBEDDED = 60.0  # the database answers when others have written
 
 
@@ -22,12 +22,15 @@ class RunLog:
     Args:
         folder: of the run; whoever makes the `RunLog` holds its lock.
         home: as for `Store`.
+        created: the entry that created the run.
         tell: gets one sentence, once, if the store does not answer.
+
+    Attributes:
+        resumed: whether it goes on with a journal that another process began.
     """
 
-    def __init__(self, folder: Path, home: Path, journal: Journal, tell: Callable[[str], None]):
-        created = journal.entries[0] if journal.entries else journal.pending[0]
-        self.folder, self._journal = folder, journal
+    def __init__(self, folder: Path, home: Path, journal: Journal, created: Mapping, tell: Callable[[str], None]):
+        self.folder, self._journal, self.resumed = folder, journal, bool(journal.entries)
         self._embedded = created["uri"] == embedded_uri(home)
         self._logged = {
             (name, step) for entry in journal.entries if entry["op"] == "points" for name, _, step in entry["points"]
@@ -47,14 +50,23 @@ class RunLog:
         name: str,
         tags: Mapping[str, object],
         parent: str | None = None,
+        again: bool = False,
         tell: Callable[[str], None] = print,
     ) -> "RunLog":
-        """Begin a run; `parent` is the run id of the sweep that it belongs to, `uri` as `resolved_uri` gives it."""
+        """Begin a run; `parent` is the run id of the sweep that it belongs to, `uri` as `resolved_uri` gives it.
+
+        With `again` it takes the place of a FINISHED one that was recorded of the same folder.
+        """
         journal = Journal(folder)
         texts = {key: str(value)[:5000] for key, value in tags.items() if value is not None}
         texts |= {"journal": uuid.uuid4().hex} | ({"mlflow.parentRunId": parent} if parent else {})
-        journal.append("create", experiment=experiment, uri=uri, name=name[:250], tags=texts, time=now())
-        return cls(folder, home, journal, tell)
+        created = {"experiment": experiment, "uri": uri, "name": name[:250], "tags": texts, "time": now()}
+        created |= {"again": True} if again else {}
+        journal.append("create", **created)
+        if journal.run_id is not None:  # of a journal that was lost
+            journal.advance(1)
+            journal.append("resume")
+        return cls(folder, home, journal, created, tell)
 
     @classmethod
     def resume(cls, folder: Path, home: Path, tell: Callable[[str], None] = print) -> "RunLog | None":
@@ -64,7 +76,7 @@ class RunLog:
             journal.close()
             return None
         journal.append("resume")
-        return cls(folder, home, journal, tell)
+        return cls(folder, home, journal, journal.entries[0], tell)
 
     @property
     def run_id(self) -> str | None:
@@ -89,6 +101,8 @@ class RunLog:
         """Record (name, value, step) points."""
         new = [(name, float(value), int(step)) for name, value, step in points if (name, int(step)) not in self._logged]
         if new:
+            if self.resumed:
+                self._logged |= {(name, step) for name, _, step in new}
             self._log("points", points=new, time=now())
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
@@ -99,9 +113,14 @@ class RunLog:
         """Record files of the folder as artifacts, as they are when they are sent."""
         self._log("files", names=names)
 
+    def sync(self) -> None:
+        """Have the disk hold what was logged so far."""
+        self._journal.sync()
+
     def end(self, status: str) -> bool:
         """End the run as FINISHED, FAILED or KILLED; return whether the store has all of it."""
         self._log("end", status=status, time=now())
+        self._journal.sync()
         return self._delivery.close(self._patience) and self._close()
 
     def _close(self) -> bool:

@@ -1,11 +1,12 @@
 """What a store missed, of runs that have ended, and of runs whose process is gone without a word."""
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zoo.archive.lock import STATE, Lock
-from zoo.archive.summary import Status, Summary
+from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.errors import UserError
 from zoo.tracking.delivery import deliver
 from zoo.tracking.journal import Journal
@@ -13,45 +14,70 @@ from zoo.tracking.log import now
 from zoo.tracking.store import connected
 
 
-def resend(home: Path, folders: Sequence[Path] = ()) -> tuple[int, int]:
+@dataclasses.dataclass
+class Sent:
+    """What came of it.
+
+    Attributes:
+        runs: how many had something to send.
+        killed: how many of them were marked as KILLED.
+        problems: one line for each thing that stood in the way; all other runs were sent.
+    """
+
+    runs: int = 0
+    killed: int = 0
+    problems: list[str] = dataclasses.field(default_factory=list)
+
+
+def resend(home: Path, folders: Sequence[Path] = ()) -> Sent:
     """Deliver every journal that no process works on; one without an end gets it: KILLED.
 
     Args:
         home: whose `mlruns/` is looked through.
         folders: run or sweep folders instead.
 
-    Returns:
-        How many runs had something to send, and how many of them were marked as KILLED.
-
     Raises:
-        UserError: where a store cannot be reached, or a folder does not exist.
+        UserError: if a folder does not exist.
     """
-    sent = killed = 0
+    sent = Sent()
     for folder in list(_with_journal(home, folders)):
         lock = Lock(folder)
         if not lock.acquire():
             continue
         try:
-            journal = Journal(folder, keep=True)
-            if not journal.entries:
-                continue
-            created = journal.entries[0]
-            if journal.entries[-1]["op"] != "end":
-                # Its process may have been killed after the summary was written.
-                status = Summary.read(folder).status
-                _recover(folder)
-                journal.append("files", names=sorted(path.name for path in folder.iterdir() if path.is_file()))
-                journal.append("end", status=status, time=now())
-                killed += status == Status.KILLED
-            if journal.pending:
-                deliver(journal, connected(home, created["experiment"], created["uri"]), folder)
-                sent += 1
-            journal.close()
-            if Summary.read(folder).status != Status.KILLED:  # that one may go on from its state
-                shutil.rmtree(folder / STATE, ignore_errors=True)
+            _resend(home, folder, sent)
+        except UserError as error:  # one broken file, or one store that does not answer, is no reason to leave the rest
+            if str(error) not in sent.problems:
+                sent.problems.append(str(error))
         finally:
             lock.release()
-    return sent, killed
+    return sent
+
+
+def _resend(home: Path, folder: Path, sent: Sent) -> None:
+    journal = Journal(folder, keep=True)
+    try:
+        if not journal.entries:
+            if journal.damaged:
+                raise UserError(
+                    f"{journal.path} is broken: delete it, then `python -m zoo.tracking restore` sends the folder."
+                )
+            return
+        created = journal.entries[0]
+        if journal.entries[-1]["op"] != "end":
+            # Its process may have been killed after the summary was written.
+            status = Summary.read(folder).status
+            _recover(folder)
+            journal.append("files", names=sorted(path.name for path in folder.iterdir() if path.is_file()))
+            journal.append("end", status=status, time=now())
+            sent.killed += status == Status.KILLED
+        if journal.pending:
+            deliver(journal, connected(home, created["experiment"], created["uri"]), folder)
+            sent.runs += 1
+    finally:
+        journal.close()
+    if not can_go_on(Summary.read(folder)):
+        shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
 def _with_journal(home: Path, folders: Sequence[Path]) -> Iterator[Path]:
@@ -75,7 +101,7 @@ def _recover(folder: Path) -> None:
 
     try:
         history = GradientHistory.recover(rows)
-    except FileNotFoundError:  # killed before the first of them
+    except (FileNotFoundError, ValueError, KeyError):  # killed before the first of them, or what describes them is lost
         return
     if len(history):
         history.save(folder / "gradients.npz")

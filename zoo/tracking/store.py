@@ -12,6 +12,9 @@ from pathlib import Path
 
 from zoo.errors import UserError
 from zoo.startup import importing
+from zoo.tracking import embedded
+from zoo.tracking.address import DATABASES, connection, kind_of, without_password
+from zoo.tracking.reasons import StoreError, reason_of
 
 PACKAGES = ("tensorflow", "keras", "hydra-core", "omegaconf", "mlflow", "numpy")
 
@@ -24,34 +27,45 @@ class Store:
         experiment: name of the MLflow experiment, made if it is not there.
         uri: of a server or database; `None` for MLFLOW_TRACKING_URI or, without it, the embedded database.
 
+    Attributes:
+        uri: its address, without a password.
+        embedded: whether it is the embedded database.
+        made: whether that was not there before.
+
     Raises:
-        UserError: where the store cannot be reached.
+        UserError: where the store cannot be reached, or there is none of that kind.
     """
 
     def __init__(self, home: Path, experiment: str, uri: str | None = None):
         import_mlflow()
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         # What a database refuses is told in one sentence, by whoever was refused.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         self.uri = resolved_uri(home, uri)
-        local = self.uri == embedded_uri(home)
-        if local:
-            (home / "mlruns").mkdir(parents=True, exist_ok=True)
-        # MLflow tries for minutes otherwise before it says that a server is not there.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        self.embedded, self.made = self.uri == embedded_uri(home), False
+        # MLflow would wait for minutes. Nor may it ask again by itself: an answer that is lost is no run that is not
+        # there; `delivery` looks for it first.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        address = connection(self.uri)
         try:
             with quiet_store():
-                self.client = MlflowClient(self.uri)
-                self.experiment_id = self._experiment(experiment, home / "mlruns" / "artifacts" if local else None)
-        except MlflowException as error:
-            reason = str(error).split("\n")[0][:200]
-            raise UserError(
-                f"the tracking store {self.uri} cannot be used ({reason}); start it, give another tracking.uri, "
-                "or leave it out with tracking=none."
+                if self.embedded:
+                    self.made = embedded.ensure(home / "mlruns" / "mlflow.db")
+                else:
+                    _try_database(address)
+                self.client = MlflowClient(address)
+                artifacts = home / "mlruns" / "artifacts" if self.embedded else None
+                self.experiment_id = self._experiment(experiment, artifacts)
+        except (MlflowException, SQLAlchemyError) as error:
+            raise StoreError(
+                self.uri,
+                reason_of(error),
+                "; start it, give another tracking.uri, or leave it out with tracking=none.",
             ) from error
 
     def _experiment(self, name: str, artifacts: Path | None) -> str:
@@ -79,6 +93,23 @@ class Store:
         """Return the id of the run whose journal has that key; `None` where there is none."""
         found = self.client.search_runs([self.experiment_id], f"tags.journal = '{key}'", max_results=1)
         return found[0].info.run_id if found else None
+
+    def delete_others(self, key: str, run_id: str) -> None:
+        """Delete the runs that were made for the journal with that key, but for the one that has what it holds.
+
+        A server that is slow to create a run may have done it after it was asked once more.
+        """
+        for run in self.client.search_runs([self.experiment_id], f"tags.journal = '{key}'"):
+            if run.info.run_id != run_id:
+                self.client.delete_run(run.info.run_id)
+
+    def delete_finished(self, folder: Path, but: str) -> None:
+        """Delete what was recorded of a folder whose run is done again, for what it came to was lost."""
+        path = str(folder).replace("'", "''")
+        query = f"tags.folder = '{path}' and tags.kind = 'run' and attributes.status = 'FINISHED'"
+        for run in self.client.search_runs([self.experiment_id], query):
+            if run.info.run_id != but:
+                self.client.delete_run(run.info.run_id)
 
     def finished(self, query: str) -> list:
         """Return the finished runs (not the sweeps) that MLflow's filter `query` finds, oldest first."""
@@ -121,8 +152,37 @@ def connected(home: Path, experiment: str, uri: str) -> Store:
 
 
 def resolved_uri(home: Path, uri: str | None) -> str:
-    """Return the address of the store that is meant: of `uri`, of MLFLOW_TRACKING_URI, or of the embedded database."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded_uri(home)
+    """Return the address of the store that is meant: of `uri`, of MLFLOW_TRACKING_URI, or of the embedded database.
+
+    Its password, if it has one, is *** there, and from now on in MLFLOW_TRACKING_PASSWORD.
+    """
+    return without_password(uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded_uri(home))
+
+
+def _try_database(address: str) -> None:
+    """Connect to a database once: MLflow would try for 100 seconds, whatever is wrong.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: if it cannot be used.
+    """
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+
+    kind = kind_of(address)
+    if kind not in DATABASES:
+        return
+    url = make_url(address)
+    options = {}
+    if kind == "sqlite" and url.database:
+        with contextlib.suppress(OSError):  # then it is the database that says so
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    elif kind in ("postgresql", "mysql"):
+        options = {"connect_timeout": int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])}
+    engine = create_engine(url, connect_args=options)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def embedded_uri(home: Path) -> str:

@@ -6,10 +6,12 @@ nothing stays in memory.
 
 import contextlib
 import gc
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from zoo.archive.run import read_run
+from zoo.errors import disk_full
 from zoo.report.pictures.activations import activations_figure
 from zoo.report.pictures.gradients import gradients_figure
 from zoo.report.pictures.profile import profile_figure
@@ -41,6 +43,26 @@ def draw_run(folder: str | Path) -> list[Path]:
                 drawn.append(Path(folder) / f"{name}.png")
                 save(figure, drawn[-1])
     return drawn
+
+
+def draw_missing(folders: Iterable[Path]) -> None:
+    """Draw the runs that were to have pictures and have none: their process was killed after it wrote its summary."""
+    for folder in folders:
+        config = folder / "config.yaml"
+        if any((folder / f"{name}.png").is_file() for name in FIGURES) or not config.is_file():
+            continue
+        if "\npictures: true\n" in config.read_text(encoding="utf-8"):  # a sweep's thousand are parsed in no time
+            draw_if_possible(folder)
+
+
+def draw_if_possible(folder: Path) -> None:
+    """Draw a run; if that fails, say so and no more: a picture is not worth a training."""
+    try:
+        draw_run(folder)
+    except Exception as error:
+        if disk_full(error):
+            raise
+        print(f"pictures of {folder} could not be drawn: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,42 @@
+"""What runs and sweeps are called in the store, and what their tags and metrics say came out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.archive.summary import Summary
+
+
+def name_in_sweep(overrides: Sequence[str], varying: Sequence[str], choices: Mapping[str, Any]) -> str | None:
+    """Return a run's name in its sweep, what differs first, as MLflow's column is narrow; `None` if nothing does."""
+    differing = [word for word in overrides if word.partition("=")[0] in varying]
+    if not differing:
+        return None
+    return f"{' '.join(differing)} · {choices.get('model')} on {choices.get('data')}"
+
+
+def of_run(summary: Summary) -> dict[str, str | None]:
+    """Return the tags that say what a run came to."""
+    tags = {"stopped": summary.stopped, "reason": summary.reason}
+    if verdict := summary.verdict:
+        tags |= {
+            "verdict": verdict.name,
+            "verdict.confidence": f"{verdict.confidence:.2f}",
+            "verdict.layer": verdict.layer,
+            "verdict.sentence": verdict.sentence,
+            "mlflow.note.content": f"**{verdict.name}**: {verdict.sentence}",
+        }
+    return tags
+
+
+def of_sweep(runs: Sequence[Summary], failed: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the metrics and the tags that say what a sweep came to, of whose runs `failed` did not finish."""
+    metrics: dict[str, float] = {"runs": len(runs), "failed": failed}
+    finished = sorted((run for run in runs if run.finished), key=lambda run: run.metric.rank)
+    if not finished:
+        return metrics, {}
+    name, value = finished[0].metric
+    verdicts = [run.word for run in finished if run.verdict]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts)))
+    best = finished[0].name
+    note = f"{len(runs)} runs: {counts}. Best: {best}, {name} {value:.4g}."
+    return metrics | {f"best_{name}": value}, {"verdicts": counts, "best": best, "mlflow.note.content": note}
