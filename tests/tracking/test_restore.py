@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+from zoo.archive.sweep import SweepFolder, find
+from zoo.tracking.journal import Journal
+
 WORDS = ("epochs=3", "model.width=8", "verbose=0")
 
 
@@ -69,10 +72,9 @@ def spoil(folder, name: str, text: bytes) -> None:
     (folder / name).write_bytes(text)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[]"])
-def test_a_broken_summary_is_named_and_the_other_runs_are_sent(text, home):
+def test_a_broken_summary_is_named_and_the_other_runs_are_sent(home):
     first, second = home.folders("sweeps")[0] / "0", home.folders("sweeps")[0] / "1"
-    spoil(first, "summary.json", text)
+    spoil(first, "summary.json", b"")
     (home.home / "mlruns" / "mlflow.db").unlink()
     done = home.module("zoo.tracking", "restore")
     assert done.stdout.startswith("2 runs") and done.returncode == 1
@@ -98,14 +100,21 @@ def test_what_a_broken_journal_lost_comes_from_the_folder(name, home):
     assert [entry[:2] for entry in content(home)] == [entry[:2] for entry in before]
 
 
-@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"[1]"])
-def test_a_broken_sweep_file_stops_no_other_sweep(text, home):
+@pytest.mark.slow
+def test_a_broken_sweep_file_stops_no_other_sweep(home):
     (sweep,) = home.folders("sweeps")
-    spoil(sweep, "sweep.json", text)
+    spoil(sweep, "sweep.json", b"\xff\xfe")
     done = home("-m", "seed=5", *WORDS[:2], "pictures=false")
     assert "1/1  mlp on digits seed=5" in done.stdout
 
 
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[1]", b"null"])
+def test_a_sweep_file_that_cannot_be_read_says_nothing(text, tmp_path):
+    spoil(tmp_path, "sweep.json", text)
+    assert SweepFolder(tmp_path).read() == {} and find(tmp_path.parent, "anything", None) is None
+
+
+@pytest.mark.slow
 def test_a_run_of_a_sweep_whose_summary_is_broken_is_done_again(home):
     (sweep,) = home.folders("sweeps")
     expected = json.loads((sweep / "1" / "summary.json").read_text())["metrics"]
@@ -114,3 +123,31 @@ def test_a_run_of_a_sweep_whose_summary_is_broken_is_done_again(home):
     told = [line for line in done.stderr.splitlines() if "summary.json" in line]
     assert len(told) == 1 and told[0].endswith("This one is done again.")
     assert json.loads((sweep / "1" / "summary.json").read_text())["metrics"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_line_of_a_journal_that_was_changed_is_left_out_and_sent_again(tmp_path):
+    journal = Journal(tmp_path)
+    journal.append("create", tags={"journal": "key"})
+    journal.append("points", points=[["loss", 1.25, 1]])
+    journal.append("points", points=[["loss", 0.75, 2]])
+    journal.run_id = "id"
+    journal.advance(3)
+    journal.close()
+    journal.path.write_text(journal.path.read_text().replace("1.25", "9.25"))
+
+    again = Journal(tmp_path, keep=True)
+
+    assert again.damaged and (again.run_id, again.key) == ("id", "key")
+    assert [entry.get("points") for entry in again.pending] == [None, [["loss", 0.75, 2]]]
+    again.close()
+
+
+def test_a_journal_of_the_first_versions_is_read(tmp_path):
+    (tmp_path / ".state").mkdir()
+    lines = [{"op": "create", "tags": {"journal": "key"}}, {"op": "end", "status": "FINISHED"}]
+    (tmp_path / ".state" / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / ".state" / "delivered.json").write_text('{"delivered": 1, "run_id": "id"}')
+    journal = Journal(tmp_path, keep=True)
+    assert (journal.run_id, journal.key, journal.damaged) == ("id", "key", False)
+    assert list(journal.pending) == lines[1:]
+    journal.close()

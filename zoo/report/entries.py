@@ -46,7 +46,7 @@ class Entry:
     def sentence(self) -> str:
         """The verdict's sentence and what to try; the reason if the run did not finish."""
         if not self.summary.finished:
-            return self.summary.reason or "no reason was recorded"
+            return self.summary.reason or "it was cut off, and could not say why"
         if (verdict := self.summary.verdict) is None:
             return "gradients were not tracked"
         return "\n".join([verdict.sentence, *(f"try {remedy}" for remedy in verdict.remedies[:3])])

@@ -135,8 +135,13 @@ class Record:
         else:
             shutil.rmtree(self.state, ignore_errors=True)
 
-    def begin(self, parameters: int | None = None) -> None:
-        """Write the config and open the run in the store, or the one that was cut off."""
+    def begin(self, parameters: int | None = None, anew: bool = False) -> None:
+        """Write the config and open the run in the store, or the one that was cut off.
+
+        Args:
+            parameters: of the model.
+            anew: whether what was left of an earlier try cannot be used: what the store has of it goes.
+        """
         if self.cfg.tracking.enabled and self.sweep is None:
             # A sweep has asked already, and goes on without a store that is lost since.
             from zoo.tracking import embedded
@@ -150,21 +155,22 @@ class Record:
             self.lock = Lock(self.folder)
             self.lock.acquire()
         if self.cfg.tracking.enabled:
-            self._open(parameters)
+            self._open(parameters, anew)
         self.began = True
         replace_file(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
         if self.sweep is None:
             said = {"overrides": list(self.overrides), "choices": self._chosen}
             replace_file(self.state / "job.json", json.dumps(said, default=str))
 
-    def _open(self, parameters: int | None) -> None:
+    def _open(self, parameters: int | None, anew: bool) -> None:
         from zoo.tracking import RunLog, flatten
         from zoo.tracking.store import resolved_uri
 
         experiment, uri = self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri)
         # In a sweep the last lines tell.
         tell = _tell if self.sweep is None else _ignore
-        self.log = RunLog.resume(self.folder, home(), tell)
+        if not anew:
+            self.log = RunLog.resume(self.folder, home(), tell)
         if self.log is None:
             self.log = self._new_run(experiment, uri, tell)
         self.log.log_params(

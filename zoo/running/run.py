@@ -219,7 +219,7 @@ def fit(cfg: DictConfig, record: Record, training: Training) -> None:
     """Open the run's record, train, and test; whatever happens, what was recorded of the gradients is kept."""
     from zoo.running.salvage import save_telemetry
 
-    record.begin(parameters=training.parameters)
+    record.begin(parameters=training.parameters, anew=training.checkpoint.told is not None)
     kept = (record.folder, training.norms, training.probes, training.data, training.model)
     if training.norms:
         training.norms.path = record.state / "gradients.f32"

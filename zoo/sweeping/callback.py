@@ -164,7 +164,7 @@ class Sweep(Callback):
         if (config.verbose or failed) and runs:
             print(report.sweep_table(runs, f"sweep {self.name}", self.plan.varying))
         for run in failed:
-            print(f"{run.status} {run.name}: {run.reason or 'no reason was recorded'}", file=sys.stderr)
+            print(f"{run.status} {run.name}: {run.reason or 'it was cut off, and could not say why'}", file=sys.stderr)
         if missing:
             print(f"{missing} of {self.plan.total} runs left no record", file=sys.stderr)
         if config.verbose and written:

@@ -1,7 +1,5 @@
 """From a run's journal to the store: in order, in a thread of its own, and once however often it is tried."""
 
-import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,7 +85,7 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
             journal.asked = True
             journal.run_id = known or store.create(entry["name"], entry["tags"], entry["time"])
             if entry.get("again"):
-                store.delete_finished(folder, but=journal.run_id)
+                store.delete_replaced(folder, but=journal.run_id)
         case "points":
             metrics = [
                 Metric(name, value, entry["time"], step) for entry in entries for name, value, step in entry["points"]
@@ -112,16 +110,9 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
             client.update_run(run_id, "RUNNING")
         case "end":
             client.set_terminated(run_id, entry["status"], entry["time"])
-            if not store.embedded and (key := _key(journal)):
-                store.delete_others(key, run_id)
+            if not store.embedded and journal.key:
+                store.delete_others(journal.key, run_id)
     return True
-
-
-def _key(journal: Journal) -> str | None:
-    """Return the tag by which the store knows the journal; `None` of one whose first line was lost."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(journal.path, encoding="utf-8") as file:
-        return json.loads(file.readline())["tags"]["journal"]
-    return None
 
 
 class Delivery:

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import zlib
 from collections import deque
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from zoo.archive.lock import STATE
 class Journal:
     """Entries in the order in which they were logged, and how many of them the store has.
 
-    Lines that cannot be read are left out, and so is what the store has, if that is not to be read: it is sent again,
-    and the store, which knows each entry by its time, takes it once.
+    Each line bears its checksum: one that was damaged may still be JSON, with another number in it. Lines that cannot
+    be read are left out, and so is what the store has, if that is not to be read: it is sent again, and the store,
+    which knows each entry by its time, takes it once.
 
     Args:
         folder: of the run.
         keep: whether to go on with the journal that is there, if there is one.
 
     Attributes:
+        key: the tag by which the store knows the run; `None` of a journal whose first line was lost.
         damaged: whether more than the end of the last line, which a process that is killed may leave, was lost.
     """
 
@@ -38,10 +41,11 @@ class Journal:
             self.run_id = progress["run_id"]  # the run is there, whatever became of the line that began it
         if not keep:
             self._progress.unlink(missing_ok=True)
+        self.key: str | None = _key_of(entries[0]) if entries else None
         self.entries = entries
         self.pending = deque(entries[self.delivered :])
         # Rewritten: a process that was killed may have left half a line.
-        replace_file(self.path, "".join(json.dumps(entry) + "\n" for entry in entries))
+        replace_file(self.path, "".join(_sealed(entry) for entry in entries))
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  open until the run ends
 
     @property
@@ -51,7 +55,8 @@ class Journal:
     def append(self, op: str, **content) -> None:
         """Write an entry."""
         entry = {"op": op, **content}
-        self._file.write(json.dumps(entry) + "\n")
+        self.key = self.key or _key_of(entry)
+        self._file.write(_sealed(entry))
         self._file.flush()
         with self._guard:
             self.pending.append(entry)
@@ -64,7 +69,7 @@ class Journal:
         self.delivered += count
         # Not synced to disk as the journal is: without it everything is sent again, which does no harm.
         new = self._progress.with_suffix(".new")
-        new.write_text(json.dumps({"delivered": self.delivered, "run_id": self.run_id}), encoding="utf-8")
+        new.write_text(_sealed({"delivered": self.delivered, "run_id": self.run_id}), encoding="utf-8")
         os.replace(new, self._progress)
 
     def sync(self) -> None:
@@ -77,10 +82,31 @@ class Journal:
 
     def _read_progress(self) -> dict | None:
         try:
-            progress = json.loads(self._progress.read_text(encoding="utf-8"))
+            progress = _unsealed(self._progress.read_bytes())
             return {"delivered": int(progress["delivered"]), "run_id": progress["run_id"]}
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def _key_of(entry: dict) -> str | None:
+    return entry["tags"].get("journal") if entry["op"] == "create" else None
+
+
+def _sealed(content: dict) -> str:
+    text = json.dumps(content)
+    return f"{text}\t{zlib.crc32(text.encode()):08x}\n"
+
+
+def _unsealed(line: bytes) -> dict:
+    """Return what was sealed; the first versions wrote no checksum.
+
+    Raises:
+        ValueError: if it is not that.
+    """
+    text, tab, checksum = line.rstrip().rpartition(b"\t")
+    if tab and zlib.crc32(text) != int(checksum, 16):
+        raise ValueError("it is damaged")
+    return json.loads(text if tab else checksum)
 
 
 def _entries(path: Path) -> tuple[list[dict], bool]:
@@ -90,7 +116,7 @@ def _entries(path: Path) -> tuple[list[dict], bool]:
         lines = path.read_bytes().splitlines()
         for number, line in enumerate(lines, start=1):
             try:
-                entry = json.loads(line)
+                entry = _unsealed(line)
                 entries.append({**entry, "op": entry["op"]})
             except (ValueError, KeyError, TypeError):
                 lost += number < len(lines)

@@ -55,7 +55,7 @@ class RunLog:
     ) -> "RunLog":
         """Begin a run; `parent` is the run id of the sweep that it belongs to, `uri` as `resolved_uri` gives it.
 
-        With `again` it takes the place of a FINISHED one that was recorded of the same folder.
+        With `again` it takes the place of what was recorded of the same folder, unless that FAILED.
         """
         journal = Journal(folder)
         texts = {key: str(value)[:5000] for key, value in tags.items() if value is not None}

@@ -103,10 +103,10 @@ class Store:
             if run.info.run_id != run_id:
                 self.client.delete_run(run.info.run_id)
 
-    def delete_finished(self, folder: Path, but: str) -> None:
-        """Delete what was recorded of a folder whose run is done again, for what it came to was lost."""
+    def delete_replaced(self, folder: Path, but: str) -> None:
+        """Delete what was recorded of a folder whose run is done again, for what it came to was lost; failures stay."""
         path = str(folder).replace("'", "''")
-        query = f"tags.folder = '{path}' and tags.kind = 'run' and attributes.status = 'FINISHED'"
+        query = f"tags.folder = '{path}' and tags.kind = 'run' and attributes.status != 'FAILED'"
         for run in self.client.search_runs([self.experiment_id], query):
             if run.info.run_id != but:
                 self.client.delete_run(run.info.run_id)
