@@ -11,6 +11,7 @@ MAY_IMPORT = {
     "errors": set(),
     "config": {"errors"},
     "startup": set(),
+    "interrupts": set(),
     "losses": set(),
     "optimizers": set(),
     "schedules": set(),
@@ -21,8 +22,19 @@ MAY_IMPORT = {
     "archive": {"errors", "config", "telemetry"},
     "tracking": {"errors", "config", "startup", "telemetry", "archive"},
     "report": {"errors", "config", "telemetry", "archive", "tracking"},
-    "running": {"errors", "config", "telemetry", "models", "data", "archive", "tracking", "report", *NAMED},
-    "sweeping": {"errors", "config", "startup", "archive", "tracking", "report", "running"},
+    "running": {
+        "errors",
+        "config",
+        "telemetry",
+        "models",
+        "data",
+        "archive",
+        "tracking",
+        "report",
+        "interrupts",
+        *NAMED,
+    },
+    "sweeping": {"errors", "config", "startup", "interrupts", "archive", "tracking", "report", "running"},
 }
 
 

@@ -121,11 +121,14 @@ def _explain(error: Exception) -> str | None:
 def _unwritable(error: OSError) -> str | None:
     """Return one line if it is our own folder that cannot be written; a person's own files are theirs."""
     cure = "give a folder that can be written as GRADIENT_ZOO_HOME"
-    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST) or not error.filename:
+    known = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
+    if error.errno not in known or not error.filename:
         return None
     path = Path(os.fsdecode(error.filename)).absolute()
     if "mlruns" not in path.parts and str(path) != os.environ.get("GRADIENT_ZOO_HOME"):
         return None
+    if error.errno == errno.ENOENT:
+        return None if path.parent.is_dir() else f"{path.parent} is gone: it was deleted while a run went on in it."
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         file = next((place for place in (path, *path.parents) if place.is_file()), path)
         return f"{file} is a file, where a folder must be: move it away, or {cure}."

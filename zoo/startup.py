@@ -5,7 +5,6 @@ import gc
 import logging
 import os
 import random
-import signal
 import sys
 import tempfile
 import threading
@@ -15,13 +14,6 @@ import numpy as np
 
 # Set when this process is told to end: from then on whatever breaks, half-imported modules first, is no fault of a run.
 told_to_end = threading.Event()
-
-
-def interrupted_by(*signals: signal.Signals) -> None:
-    """Take each of the signals as a Ctrl-C, unless whoever began the process wanted otherwise: `nohup` does."""
-    for number in signals:
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,3 +126,14 @@ def test_what_is_finished_when_it_is_interrupted_stays_finished(where, number, t
     assert "profile.png" not in {path.name for path in folder.iterdir()} or where == "sending"
     train.module("zoo.report", "", "--out", str(tmp_path / "out"))
     assert (folder / "profile.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_home_that_is_deleted_in_mid_run_is_told_in_one_line(train):
+    process = begun(train, *LONG)
+    wait_for(lambda: list(train.home.glob("mlruns/runs/*/.state/checkpoint.npz")) or process.poll() is not None)
+    (folder,) = train.folders()
+    shutil.rmtree(train.home, ignore_errors=True)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert re.fullmatch(rf"error: {folder}(/\.state)? is gone: it was deleted while a run went on in it\.\n", output)

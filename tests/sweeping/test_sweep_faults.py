@@ -136,10 +136,11 @@ def test_the_run_of_a_killed_worker_goes_on_within_the_same_sweep(train, undistu
 
 
 @pytest.mark.slow
-def test_an_interrupt_ends_what_runs_as_killed_and_the_same_command_goes_on(train, undisturbed):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupt_ends_what_runs_as_killed_and_the_same_command_goes_on(number, train, undisturbed):
     process = begun(train, *SWEEP)
     wait_for(lambda: checkpoints(train) or process.poll() is not None)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C: to all of them
+    os.killpg(process.pid, number)  # as a terminal does on Ctrl-C, or when it is closed: to all of them
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "the same command goes on from here" in output and "Traceback" not in output

@@ -18,10 +18,11 @@ from zoo.archive.run import read_columns
 from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.config import CHECKOUT, check, home
 from zoo.errors import UserError
+from zoo.interrupts import interrupted_by
 from zoo.report import text as report
 from zoo.running import make
 from zoo.running.record import Job, Record
-from zoo.startup import interrupted_by, start, told_to_end
+from zoo.startup import start, told_to_end
 from zoo.telemetry.findings import Verdict
 
 if TYPE_CHECKING:  # they import Keras

@@ -22,6 +22,7 @@ from zoo.archive.summary import FILE, Summary
 from zoo.archive.sweep import SweepFolder, find
 from zoo.config import check, home
 from zoo.errors import UserError, disk_full, tell
+from zoo.interrupts import hear_hangup_alone, interrupted_by
 from zoo.report import text as report
 from zoo.sweeping.hydra_private import composed_once
 from zoo.sweeping.plan import Plan
@@ -51,12 +52,12 @@ class Sweep(Callback):
         """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
         with _leaving():
             check(config)
+            interrupted_by(signal.SIGTERM)  # as by Ctrl-C: what runs is ended in order
+            hear_hangup_alone()
             _hide_password(config)  # before the words of the command are taken down
             self.plan = Plan.of(config)
             self._settle(config)
             self._open(config)
-        from zoo.startup import interrupted_by  # imports NumPy
-
         self.unwind.enter_context(composed_once())
         done = self._clear()
         if config.verbose:
@@ -65,7 +66,6 @@ class Sweep(Callback):
         self.progress = Progress(self.folder, self.plan.total, self.plan.varying, done, shown=bool(config.verbose))
         self.progress.start()
         atexit.register(self._interrupted)
-        interrupted_by(signal.SIGTERM, signal.SIGHUP)  # as by Ctrl-C: what runs is ended in order
 
     def _settle(self, config: DictConfig) -> None:
         """Find the folder: a new one, or the one that the same sweep left."""

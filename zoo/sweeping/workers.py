@@ -26,7 +26,7 @@ from zoo.startup import told_to_end
 TRIES = 3  # of a job whose process dies without having finished an epoch
 GROWTH = 300 * 2**20  # bytes by which a worker may outgrow its first job before a new one takes its place
 GRACE = 20.0  # seconds for runs to be recorded as KILLED when the sweep is interrupted
-WATCH = 1.0  # seconds between two looks at whether the sweep is still there
+WATCH = 1.0  # seconds between two looks at whether the sweep is still there, or was told to end
 
 
 class Workers:
@@ -59,7 +59,10 @@ class Workers:
         with ThreadPoolExecutor(self.slots) as threads:
             futures = [threads.submit(self._do, job, sweep / str(job[0])) for job in jobs]
             try:
-                wait(futures, return_when=FIRST_EXCEPTION)
+                left = set(futures)
+                while left and not any(future.done() and future.exception() for future in futures):
+                    # Not for ever: a signal that another thread was given is heard when this one wakes.
+                    left = wait(left, timeout=WATCH, return_when=FIRST_EXCEPTION).not_done
                 return [future.result() for future in futures]
             except BaseException:
                 self.stop()
@@ -181,8 +184,13 @@ def returned(value: float) -> JobReturn:
 def _begin(parent: int, cwd: str) -> None:
     """Set up a new process: the first interrupt ends its job, and so does the end of the sweep's own process."""
 
+    heard = False
+
     def interrupted(*_) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        nonlocal heard
+        if heard:
+            return
+        heard = True
         told_to_end.set()
         raise KeyboardInterrupt
 
@@ -191,13 +199,12 @@ def _begin(parent: int, cwd: str) -> None:
             sys.__unraisablehook__(unraisable)
             return
         # Raised within a destructor, where Python drops it: once more, a little later.
-        signal.signal(signal.SIGINT, interrupted)
+        nonlocal heard
+        heard = False
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # `nohup` wants it unheard
-        signal.signal(signal.SIGHUP, interrupted)
     sys.unraisablehook = unheard
     os.chdir(cwd)
 

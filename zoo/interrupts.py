@@ -1,0 +1,31 @@
+"""Signals that end what runs in order, as Ctrl-C does: told by a scheduler, or by a terminal that is closed."""
+
+import signal
+import threading
+
+
+def interrupted_by(*signals: signal.Signals) -> None:
+    """Take each of the signals as a Ctrl-C, unless whoever began the process wanted otherwise: `nohup` does."""
+    for number in signals:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def hear_hangup_alone() -> None:
+    """Take SIGHUP, which a terminal that is closed sends to all of its processes, as a Ctrl-C of this one alone.
+
+    The processes and threads that are begun from now on do not hear it: this process ends them in order, and a sweep
+    needs those that look after its others.
+    """
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+        return
+    signal.signal(signal.SIGHUP, signal.default_int_handler)  # on a thread from before, it must not end the process
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGHUP})
+        signal.pthread_kill(main, signal.SIGTERM)  # which also wakes it, if it waits
+
+    threading.Thread(target=wait, name="hangup", daemon=True).start()
