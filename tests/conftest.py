@@ -78,6 +78,16 @@ def shared_train(tmp_path_factory) -> Command:
     return Command(tmp_path_factory.mktemp("home"))
 
 
+@pytest.fixture
+def shapes_alone():
+    """Networks that are built in the test have weights with a shape and no values: that takes a third of the time."""
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    keras.utils.clear_session(free_memory=False)  # or the next scope that ends would give all of them their values
+
+
 @pytest.fixture(scope="module")
 def browser():
     if webdriver.MISSING:
