@@ -20,7 +20,14 @@ def begun(train, *words: str, **env: str) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=_hears,
     )
+
+
+def _hears() -> None:
+    """Hear the signals of a terminal: whoever began the tests, with `nohup` or in a shell's background, may not."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGHUP else signal.default_int_handler)
 
 
 def wait_for(condition, seconds: float = 120):
