@@ -26,9 +26,9 @@ TYPED = "from importlib.resources import files; assert files('zoo').joinpath('py
 def main(wheel: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="gradient-zoo-") as folder:
         folder = Path(folder).resolve()
-        venv.create(folder / "venv", with_pip=True)
+        venv.create(folder / "venv")
         (packages,) = (folder / "venv").glob("lib/python*/site-packages")
-        # After the environment's own; the checkout, which is installed there by a .pth file too, is not followed.
+        # After the environment's own, and pip with them; a checkout that is installed there by a .pth is not followed.
         (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
         unset = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "KERAS_BACKEND", "MLFLOW_TRACKING_URI")
         env = {name: value for name, value in os.environ.items() if name not in unset}
