@@ -78,6 +78,27 @@ def shared_train(tmp_path_factory) -> Command:
     return Command(tmp_path_factory.mktemp("home"))
 
 
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory):
+    """`mlflow server`, for the tests of a file."""
+    from processes import Server
+
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def proxy(shared_server):
+    """What stands before it."""
+    from proxy import Proxy
+
+    proxy = Proxy(shared_server.address)
+    yield proxy
+    proxy.close()
+
+
 @pytest.fixture
 def shapes_alone():
     """Networks that are built in the test have weights with a shape and no values: that takes a third of the time."""

@@ -1,5 +1,6 @@
 """Processes that the tests begin beside themselves: the command line, and a tracking server."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -7,7 +8,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
 
@@ -27,7 +31,20 @@ def begun(train, *words: str, **env: str) -> subprocess.Popen:
 def _hears() -> None:
     """Hear the signals of a terminal: whoever began the tests, with `nohup` or in a shell's background, may not."""
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGHUP else signal.default_int_handler)
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A disk in memory at `folder`, with `mount -o OPTIONS`; where that is not allowed the test is skipped."""
+    folder.mkdir(parents=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a disk cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def wait_for(condition, seconds: float = 120):

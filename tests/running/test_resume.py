@@ -85,6 +85,17 @@ def test_what_cannot_go_on_is_told(words, told, train):
     assert not train.folders() and not train.folders("sweeps")
 
 
+@pytest.mark.parametrize("name", [".state/job.json", "config.yaml"])
+def test_what_it_goes_on_from_is_damaged(name, train):
+    folder = train.home / "mlruns" / "runs" / "a"
+    (folder / ".state").mkdir(parents=True)
+    for file in ("config.yaml", ".state/job.json", ".state/checkpoint.npz"):
+        (folder / file).write_text("{}")
+    (folder / name).write_bytes(b"\xff{")
+    done = train(f"resume={folder}", code=1)
+    assert done.stderr == f"error: resume={folder}: its config.yaml or .state/job.json is damaged; start it anew.\n"
+
+
 # `train.py`, which is interrupted where the pictures are drawn, or where what is finished goes to the store.
 INTERRUPTED = """
 import os, runpy, sys, time

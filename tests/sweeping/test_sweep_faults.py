@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from processes import begun, wait_for
+from processes import begun, mounted, wait_for
 
 from zoo import GradientHistory
 from zoo.archive.summary import Status
@@ -180,14 +180,8 @@ def test_an_interrupt_within_a_destructor_ends_the_job_all_the_same():
 @pytest.fixture
 def small_disk(train):
     """A disk of its own, of 16 MB, where `train` keeps everything."""
-    train.home.mkdir(parents=True)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(train.home)], capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    yield train.home
-    subprocess.run(["umount", "--lazy", str(train.home)], check=True)
+    with mounted(train.home, "size=16m") as home:
+        yield home
 
 
 @pytest.mark.slow

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from processes import Server
-from proxy import Proxy
 
 from zoo.errors import UserError
 from zoo.tracking import address
@@ -105,21 +103,11 @@ def test_an_address_of_no_store_is_told_with_the_cure(uri, cure, train):
     assert not list(train.home.rglob("*.*"))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def proxy(server):
+def proxy(proxy):
     """What lets only one user in."""
-    proxy = Proxy(server.address)
     proxy.demand("me", SECRET)
-    yield proxy
-    proxy.close()
+    return proxy
 
 
 def runs(train, server, monkeypatch) -> list:
@@ -145,7 +133,7 @@ def assert_nowhere(folders: list[Path], *done: subprocess.CompletedProcess) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["word", "environment", "file"])
-def test_a_runs_password_is_written_nowhere(way, train, server, proxy, tmp_path, monkeypatch):
+def test_a_runs_password_is_written_nowhere(way, train, shared_server, proxy, tmp_path, monkeypatch):
     given = proxy.address.replace("://", f"://me:{GIVEN}@")
     if way == "word":
         done = train(*SMALL, f"tracking.uri={given}")
@@ -157,19 +145,19 @@ def test_a_runs_password_is_written_nowhere(way, train, server, proxy, tmp_path,
             "enabled: true\nuri: ${oc.env:OURS}\nexperiment: gradient-zoo\n"
         )
         done = train("--config-dir", str(tmp_path / "conf"), *SMALL, "tracking=ours", OURS=given)
-    assert len(runs(train, server, monkeypatch)) == 1
-    assert_nowhere([tmp_path, server.folder], done)
+    assert len(runs(train, shared_server, monkeypatch)) == 1
+    assert_nowhere([tmp_path, shared_server.folder], done)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "basic"])
-def test_a_sweeps_password_is_written_nowhere(launcher, train, server, proxy, tmp_path, monkeypatch):
+def test_a_sweeps_password_is_written_nowhere(launcher, train, shared_server, proxy, tmp_path, monkeypatch):
     words = ("-m", "seed=0,1", *SMALL, f"hydra/launcher={launcher}")
     shown = proxy.address.replace("://", "://me:***@")
 
     done = train(*words, f"tracking.uri={shown.replace('***', GIVEN)}")
 
-    found = runs(train, server, monkeypatch)
+    found = runs(train, shared_server, monkeypatch)
     assert [run.data.params["tracking.uri"] for run in found] == [shown, shown]
     (folder,) = train.folders("sweeps")
     (folder / "0" / "summary.json").unlink()
@@ -178,7 +166,7 @@ def test_a_sweeps_password_is_written_nowhere(launcher, train, server, proxy, tm
     assert (folder / "0" / "summary.json").is_file()
     refused = train(*words, f"tracking.uri={shown}", code=1)
     assert refused.stderr == f"error: the tracking store {shown} needs its password again: set {address.PASSWORD}.\n"
-    assert_nowhere([tmp_path, server.folder], done, again, refused)
+    assert_nowhere([tmp_path, shared_server.folder], done, again, refused)
 
 
 @pytest.mark.slow
@@ -194,14 +182,14 @@ def test_a_wrong_password_is_told_in_one_line(train, proxy, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_token_and_a_netrc_file_open_the_server_too(train, server, proxy, tmp_path, monkeypatch):
+def test_a_token_and_a_netrc_file_open_the_server_too(train, shared_server, proxy, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
     train(*SMALL, f"tracking.uri={proxy.address}", NETRC=str(netrc))
     proxy.authorization = "Bearer token"
     train(*SMALL, f"tracking.uri={proxy.address}", MLFLOW_TRACKING_TOKEN="token")
     proxy.authorization = None
-    assert len(runs(train, server, monkeypatch)) == 2
+    assert len(runs(train, shared_server, monkeypatch)) == 2
 
 
 def test_a_mistake_in_another_word_does_not_tell_the_password(train):

@@ -7,6 +7,7 @@ import pytest
 
 from zoo.archive.sweep import SweepFolder, find
 from zoo.tracking.journal import Journal
+from zoo.tracking.store import Store
 
 WORDS = ("epochs=3", "model.width=8", "verbose=0")
 
@@ -151,3 +152,10 @@ def test_a_journal_of_the_first_versions_is_read(tmp_path):
     assert (journal.run_id, journal.key, journal.damaged) == ("id", "key", False)
     assert list(journal.pending) == lines[1:]
     journal.close()
+
+
+def test_a_folder_with_an_apostrophe_is_found_again(tmp_path):
+    folder = tmp_path / "the cat's"
+    store = Store(tmp_path, "gradient-zoo")
+    store.create("run", {"folder": str(folder)}, 1)
+    assert len(store.recorded_of(folder)) == 1 and not store.recorded_of(tmp_path)

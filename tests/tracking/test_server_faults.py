@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from processes import Server, begun, wait_for
+from processes import begun, mounted, wait_for
 from proxy import Proxy
 
 from zoo.errors import explain
@@ -16,21 +16,6 @@ from zoo.models.saved import saved
 from zoo.tracking.reasons import StoreError, reason_of
 
 SMALL = ("epochs=3", "model.width=4", "model.depth=1", "verbose=0", "pictures=false")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def proxy(server):
-    proxy = Proxy(server.address)
-    yield proxy
-    proxy.close()
 
 
 def resend(train) -> subprocess.CompletedProcess:
@@ -42,40 +27,40 @@ def runs(train, server) -> list:
 
 
 @pytest.mark.slow
-def test_a_server_whose_answers_are_lost_has_the_run_once_and_whole(train, server, proxy):
+def test_a_server_whose_answers_are_lost_has_the_run_once_and_whole(train, shared_server, proxy):
     proxy.lost = lambda number: number % 2 == 1
 
     train(*SMALL, f"tracking.uri={proxy.address}")
 
     proxy.lost = lambda number: False
     assert resend(train).returncode == 0  # on a busy machine something may be left
-    (run,) = runs(train, server)
-    server.assert_complete(run, epochs=3)
+    (run,) = runs(train, shared_server)
+    shared_server.assert_complete(run, epochs=3)
     assert not list(train.home.rglob("journal.jsonl"))
 
 
 @pytest.mark.slow
-def test_a_run_that_the_server_made_late_is_deleted(train, server, tmp_path):
+def test_a_run_that_the_server_made_late_is_deleted(train, shared_server, tmp_path):
     from zoo.tracking.delivery import deliver
     from zoo.tracking.journal import Journal
     from zoo.tracking.store import Store
 
-    store = Store(tmp_path, "gradient-zoo", server.address)
+    store = Store(tmp_path, "gradient-zoo", shared_server.address)
     journal = Journal(tmp_path)
     tags = {"journal": tmp_path.name, "kind": "run", "folder": str(train.home)}
     journal.append("create", name="run", tags=tags, time=1)
     deliver(journal, store, tmp_path)
     store.create("ghost", tags, 1)  # what was asked for first, and took too long
-    assert len(runs(train, server)) == 2
+    assert len(runs(train, shared_server)) == 2
 
     journal.append("end", status="FINISHED", time=2)
     deliver(journal, store, tmp_path)
 
-    assert [run.info.run_id for run in runs(train, server)] == [journal.run_id]
+    assert [run.info.run_id for run in runs(train, shared_server)] == [journal.run_id]
 
 
 @pytest.mark.slow
-def test_a_slow_server_holds_the_end_of_a_run_up_no_longer_than_its_patience(train, server, proxy):
+def test_a_slow_server_holds_the_end_of_a_run_up_no_longer_than_its_patience(train, shared_server, proxy):
     proxy.delay = 2.0
     process = begun(train, *SMALL, f"tracking.uri={proxy.address}")
     wait_for(lambda: list(train.home.glob("mlruns/runs/*/summary.json")) or process.poll() is not None)
@@ -87,32 +72,36 @@ def test_a_slow_server_holds_the_end_of_a_run_up_no_longer_than_its_patience(tra
 
     proxy.delay = 0.0
     assert resend(train).returncode == 0
-    (run,) = runs(train, server)
-    server.assert_complete(run, epochs=3)
+    (run,) = runs(train, shared_server)
+    shared_server.assert_complete(run, epochs=3)
 
 
 @pytest.mark.slow
-def test_a_server_that_hangs_and_wakes_in_the_middle_of_a_resend(train, server):
-    process = begun(train, *SMALL, "epochs=200", f"tracking.uri={server.address}", MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+def test_a_server_that_hangs_and_wakes_in_the_middle_of_a_resend(train, shared_server):
+    process = begun(
+        train, *SMALL, "epochs=200", f"tracking.uri={shared_server.address}", MLFLOW_HTTP_REQUEST_TIMEOUT="2"
+    )
     wait_for(lambda: list(train.home.glob("mlruns/runs/*/history.csv")) or process.poll() is not None)
-    server.signal(signal.SIGSTOP)
+    shared_server.signal(signal.SIGSTOP)
     try:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0 and output.count("\n") == 1, output
         assert "no answer within 2 s" in output
         refused = resend(train)
         assert refused.returncode == 1
-        assert refused.stderr.startswith(f"error: the tracking store {server.address} cannot be used (no answer within")
+        assert refused.stderr.startswith(
+            f"error: the tracking store {shared_server.address} cannot be used (no answer within"
+        )
         assert refused.stderr.count("\n") == 1
         waiting = subprocess.Popen(
             [sys.executable, "-m", "zoo.tracking", "resend"], env={**os.environ, "GRADIENT_ZOO_HOME": str(train.home)}
         )
         time.sleep(1)
     finally:
-        server.signal(signal.SIGCONT)
+        shared_server.signal(signal.SIGCONT)
     assert waiting.wait(120) == 0
-    (run,) = runs(train, server)
-    server.assert_complete(run, epochs=200)
+    (run,) = runs(train, shared_server)
+    shared_server.assert_complete(run, epochs=200)
 
 
 @pytest.mark.parametrize(
@@ -190,14 +179,8 @@ def test_an_error_of_a_store_survives_its_way_between_processes():
 
 @pytest.fixture
 def read_only_home(train):
-    train.home.mkdir(parents=True)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(train.home)], capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"a read-only disk cannot be mounted here: {done.stderr.strip()}")
-    yield train.home
-    subprocess.run(["umount", "--lazy", str(train.home)], check=True)
+    with mounted(train.home, "ro") as home:
+        yield home
 
 
 @pytest.mark.parametrize("words", [(), ("-m", "seed=0,1"), ("tracking=none",), ("-m", "seed=0,1", "tracking=none")])

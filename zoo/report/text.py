@@ -51,7 +51,7 @@ def run_block(summary: Summary, history: "GradientHistory | None", viewer: str |
         lines += [
             "",
             "gradient norm of each layer, median over the last epoch, log scale",
-            *profile_bars(history.layers, last_profile(history)),
+            *profile_bars(history.layers, history.last_profile),
         ]
     lines += ["", f"files     {summary.folder}"]
     if viewer:
@@ -114,12 +114,6 @@ def preflight_block(name: str, parameters: int, verdict: Verdict, probe: "Probe"
     lines += tries(verdict)
     lines += ["", "gradient that comes back to each layer's output, per sample, log scale"]
     return "\n".join(lines + profile_bars(probe.layers, probe.delta_norm))
-
-
-def last_profile(history: "GradientHistory") -> np.ndarray:
-    """Return the (layers,) gradient norms, each the median over the last epoch."""
-    rows = history.epoch(-1) if len(history.epoch_ends) else slice(None)
-    return np.median(history.norms[rows], axis=0)
 
 
 def profile_bars(layers: list[str], profile: np.ndarray) -> list[str]:

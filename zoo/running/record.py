@@ -17,11 +17,12 @@ from zoo.archive.files import replace_file
 from zoo.archive.lock import STATE, Lock
 from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.archive.sweep import SweepFolder
-from zoo.config import CONF, home, resolved
+from zoo.config import CONF, check, home, resolved
 from zoo.errors import UserError, disk_full, explain
 
 if TYPE_CHECKING:
     from zoo.tracking import RunLog
+    from zoo.tracking.metrics import Point
 
 PATIENCE = 60.0  # seconds that a process which was told to end may take to let go of a run's folder
 
@@ -73,10 +74,14 @@ class Job:
             raise UserError(f"{said}: that run was cut off before its first epoch ended; start it anew.")
         if not (state / "job.json").is_file():
             raise UserError(f"{said}: that run is part of a sweep; give the sweep's own command again.")
-        known = json.loads((state / "job.json").read_text(encoding="utf-8"))
-        cfg = OmegaConf.load(folder / "config.yaml")
-        assert isinstance(cfg, DictConfig)
-        return cls(folder.resolve(), None, known["overrides"], known["choices"], again=True), cfg
+        try:
+            known = json.loads((state / "job.json").read_text(encoding="utf-8"))
+            cfg = OmegaConf.create((folder / "config.yaml").read_text(encoding="utf-8"))
+            assert isinstance(cfg, DictConfig)
+            check(cfg)
+            return cls(folder.resolve(), None, known["overrides"], known["choices"], again=True), cfg
+        except Exception as error:  # what damaged files make is beyond listing
+            raise UserError(f"{said}: its config.yaml or {STATE}/job.json is damaged; start it anew.") from error
 
 
 class Record:
@@ -224,18 +229,27 @@ class Record:
 
         return origin(Path(CONF))
 
-    def finish(self, summary: Summary) -> None:
-        """Write the summary; then draw and send, which can be made good if it is cut off."""
+    def finish(self, summary: Summary, profiles: "Sequence[Point]" = ()) -> None:
+        """Write the summary; then draw and send, which can be made good if it is cut off.
+
+        Args:
+            summary: of the run.
+            profiles: of its layers, as `zoo.tracking.metrics.profiles` gives them.
+        """
         summary.write()
         self.concluded = True
         if self.log is not None:
             from zoo.tracking import outcome
-            from zoo.tracking.restore import points_of
 
             self.log.set_tags(outcome.of_run(summary))
             tested = {name: value for name, value in summary.metrics.items() if name.startswith("test_")}
             self.log.log_metrics(tested | {"seconds": summary.seconds}, step=summary.epochs)
-            self.log.log_points(points_of(self.folder, all_epochs=self.log.resumed))
+            self.log.log_points(profiles)
+            if self.log.resumed:  # of what another process logged, a damaged journal may have lost some
+                from zoo.archive.run import read_run  # imports NumPy
+                from zoo.tracking.restore import points_of
+
+                self.log.log_points(points_of(read_run(self.folder)))
         if self.cfg.pictures:
             from zoo.report.pictures import draw_if_possible
 

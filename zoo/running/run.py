@@ -298,8 +298,11 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
 
 def conclude(cfg: DictConfig, record: Record, training: Training, summary: Summary) -> None:
     """Write the summary, close the run in the store, and tell a person who stands by."""
-    norms = training.norms
-    record.finish(summary)
+    from zoo.tracking.metrics import profiles
+
+    norms, probed = training.norms, training.probes.results if training.probes else []
+    deltas = (probed[-1].delta_norm, probed[0].delta_norm) if probed else (None, None)
+    record.finish(summary, profiles(norms.history if norms else None, *deltas))
     if cfg.verbose and record.sweep is None:
         print(report.run_block(summary, norms and norms.history, viewer(cfg)))
 

@@ -30,12 +30,11 @@ class Plan:
 
     @classmethod
     def of(cls, config: DictConfig) -> "Plan":
-        """Compose and check every job.
+        """Compose and check every job of a sweep whose own config was checked.
 
         Raises:
             UserError: for a mistake in one of them.
         """
-        check(config)
         if isinstance(config.resume, str):
             raise UserError(f"resume={config.resume} goes on with one run: leave out -m.")
         overrides = list(config.hydra.overrides.task)

@@ -88,6 +88,11 @@ class GradientHistory:
         index = range(len(self.epoch_ends))[index]
         return slice(int(self.epoch_ends[index - 1]) if index else 0, int(self.epoch_ends[index]))
 
+    @property
+    def last_profile(self) -> np.ndarray:
+        """(layers,) gradient norms, each the median over the last epoch; over all steps if none has ended."""
+        return np.median(self.norms[self.epoch(-1) if len(self.epoch_ends) else slice(None)], axis=0)
+
     def rows(self, part: slice) -> "GradientHistory":
         """Return the history of those steps alone, without epochs: `history.rows(history.epoch(-1)).norms`."""
         names = ("steps", "variable_norms", "losses", "clip_norms", "weight_norms", "update_norms")

@@ -13,6 +13,7 @@ from zoo.tracking.store import Store
 REST = 1.0  # seconds between two deliveries: epochs may be short, and a request costs more than what it carries
 LONGEST_REST = 60.0  # between two tries at a store that does not answer
 POINTS, PARAMS = 1000, 100  # as many as MLflow takes in one request
+NAME, TAG, PARAM = 250, 5000, 6000  # letters that it takes
 # What the store says of an entry that it will never take.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
 
@@ -83,7 +84,7 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
             # The answer to an earlier request may have been lost.
             known = store.find(entry["tags"]["journal"]) if journal.asked else None
             journal.asked = True
-            journal.run_id = known or store.create(entry["name"], entry["tags"], entry["time"])
+            journal.run_id = known or store.create(entry["name"][:NAME], _cut(entry["tags"], TAG), entry["time"])
             if entry.get("again"):
                 store.delete_replaced(folder, but=journal.run_id)
         case "points":
@@ -93,11 +94,11 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
             for start in range(0, len(metrics), POINTS):
                 client.log_batch(run_id, metrics=metrics[start : start + POINTS])
         case "params":
-            params = [Param(key, value) for key, value in entry["values"].items()]
+            params = [Param(key, value) for key, value in _cut(entry["values"], PARAM).items()]
             for start in range(0, len(params), PARAMS):
                 client.log_batch(run_id, params=params[start : start + PARAMS])
         case "tags":
-            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in entry["values"].items()])
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in _cut(entry["values"], TAG).items()])
         case "files":
             # Those that are sent are taken off: a server that loses some answers gets all of them all the same.
             while entry["names"]:
@@ -113,6 +114,10 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
             if not store.embedded and journal.key:
                 store.delete_others(journal.key, run_id)
     return True
+
+
+def _cut(texts: dict[str, str], letters: int) -> dict[str, str]:
+    return {key: text[:letters] for key, text in texts.items()}
 
 
 class Delivery:

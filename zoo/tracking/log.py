@@ -3,7 +3,7 @@
 import functools
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from zoo.tracking.delivery import Delivery
@@ -58,9 +58,9 @@ class RunLog:
         With `again` it takes the place of what was recorded of the same folder, unless that FAILED.
         """
         journal = Journal(folder)
-        texts = {key: str(value)[:5000] for key, value in tags.items() if value is not None}
+        texts = {key: str(value) for key, value in tags.items() if value is not None}
         texts |= {"journal": uuid.uuid4().hex} | ({"mlflow.parentRunId": parent} if parent else {})
-        created = {"experiment": experiment, "uri": uri, "name": name[:250], "tags": texts, "time": now()}
+        created = {"experiment": experiment, "uri": uri, "name": name, "tags": texts, "time": now()}
         created |= {"again": True} if again else {}
         journal.append("create", **created)
         if journal.run_id is not None:  # of a journal that was lost
@@ -91,13 +91,13 @@ class RunLog:
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record parameters, once: a store does not change them."""
         if not any(entry["op"] == "params" for entry in self._journal.entries):
-            self._log("params", values={key: str(value)[:6000] for key, value in params.items()})
+            self._log("params", values={key: str(value) for key, value in params.items()})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record all metrics of one epoch at once."""
         self.log_points([(name, value, step) for name, value in metrics.items()])
 
-    def log_points(self, points: list[tuple[str, float, int]]) -> None:
+    def log_points(self, points: Sequence[tuple[str, float, int]]) -> None:
         """Record (name, value, step) points."""
         new = [(name, float(value), int(step)) for name, value, step in points if (name, int(step)) not in self._logged]
         if new:
@@ -107,7 +107,7 @@ class RunLog:
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags; a tag whose value is `None` is left out."""
-        self._log("tags", values={key: str(value)[:5000] for key, value in tags.items() if value is not None})
+        self._log("tags", values={key: str(value) for key, value in tags.items() if value is not None})
 
     def log_files(self, names: list[str]) -> None:
         """Record files of the folder as artifacts, as they are when they are sent."""

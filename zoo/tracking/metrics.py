@@ -27,7 +27,7 @@ def profiles(
         history: of which the last epoch's medians are shown.
         delta, delta_at_start: (layers,) delta norms of the last and the first probe.
     """
-    norms = np.median(history.norms[history.epoch(-1)], axis=0) if history and len(history.epoch_ends) else None
+    norms = None if history is None else history.last_profile
     shown = {"gradient_norm": norms, "delta": delta, "delta_at_start": delta_at_start}
     return [
         (f"profile/{name}", float(value), depth)

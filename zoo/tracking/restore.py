@@ -21,11 +21,11 @@ from zoo.tracking.metrics import Point
 from zoo.tracking.store import Store, connected, flatten, resolved_uri
 
 
-def points_of(folder: Path, *, all_epochs: bool = True) -> list[Point]:
-    """Return the points that a run folder tells: profiles, and with `all_epochs` each epoch's metrics and norms."""
-    run = read_run(folder)
+def points_of(run: RunFolder) -> list[Point]:
+    """Return the points that a run folder tells: each epoch's metrics and norms, and the profiles."""
     deltas = (None, None) if run.probes is None else (run.probes["delta_norm"][-1], run.probes["delta_norm"][0])
-    return [*(_epochs(run) if all_epochs else ()), *metrics.profiles(run.history, *deltas)]
+    history = run.history if run.history is not None and len(run.history.epoch_ends) else None
+    return [*_epochs(run), *metrics.profiles(history, *deltas)]
 
 
 def _epochs(run: RunFolder) -> Iterator[Point]:
@@ -64,8 +64,8 @@ def restore(home: Path, folders: Sequence[Path] = ()) -> tuple[int, list[str]]:
                     if store is None or _has(store, run.summary.run_id, folder):
                         continue
                     if sweep is not None and parent is None:
-                        parent = _parent(home, store, sweep)
-                    _bring_in(home, store, folder, run, parent)
+                        parent = _parent(store, sweep)
+                    _bring_in(store, folder, run, parent)
                     restored += 1
             except (UserError, OSError, ValueError, KeyError) as error:
                 line = str(error) if isinstance(error, UserError) else f"{folder} cannot be read ({error})."
@@ -117,11 +117,10 @@ def _has(store: Store, run_id: str | None, folder: Path) -> bool:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise UserError(f"the tracking store {store.uri} does not answer.") from error
-    path = str(folder).replace("'", "''")
-    return bool(store.client.search_runs([store.experiment_id], f"tags.folder = '{path}'", max_results=1))
+    return bool(store.recorded_of(folder))
 
 
-def _parent(home: Path, store: Store, sweep: Path) -> str | None:
+def _parent(store: Store, sweep: Path) -> str | None:
     """Return the id of a sweep's own run, which is brought in if it is not there."""
     folder = SweepFolder(sweep)
     content = folder.read()
@@ -140,7 +139,7 @@ def _parent(home: Path, store: Store, sweep: Path) -> str | None:
         {"op": "points", "points": [(name, float(value), 0) for name, value in found.items()]},
         {"op": "files", "names": [name for name in ("comparison.html", "comparison.png") if (sweep / name).is_file()]},
     ]
-    tags = {"kind": "sweep", "sweep": sweep.name, "folder": str(sweep), "overrides": words[:5000], **told}
+    tags = {"kind": "sweep", "sweep": sweep.name, "folder": str(sweep), "overrides": words, **told}
     with _held(sweep) as free:
         if not free:
             raise UserError(f"{sweep} is in use by another process.")
@@ -149,13 +148,14 @@ def _parent(home: Path, store: Store, sweep: Path) -> str | None:
     return run_id
 
 
-def _bring_in(home: Path, store: Store, folder: Path, run: RunFolder, parent: str | None) -> None:
+def _bring_in(store: Store, folder: Path, run: RunFolder, parent: str | None) -> None:
     summary, config = run.summary, run.config
     words = " ".join(summary.overrides)
     tags = {
         "kind": "run",
         "folder": str(folder),
-        "overrides": words[:5000],
+        "overrides": words,
+        **summary.origin,
         **{
             key: str(summary.choices[key])
             for key in ("model", "data", "experiment", "remedy")
@@ -163,13 +163,13 @@ def _bring_in(home: Path, store: Store, folder: Path, run: RunFolder, parent: st
         },
         **({"sweep": folder.parent.name} if parent else {}),
         **({"mlflow.parentRunId": parent} if parent else {}),
-        **{key: value[:5000] for key, value in outcome.of_run(summary).items() if value is not None},
+        **{key: value for key, value in outcome.of_run(summary).items() if value is not None},
     }
     tested = [(n, float(v), summary.epochs) for n, v in summary.metrics.items() if n.startswith("test_")]
-    points = [*points_of(folder), *tested, ("seconds", summary.seconds, summary.epochs)]
+    points = [*points_of(run), *tested, ("seconds", summary.seconds, summary.epochs)]
     params = flatten(config) | ({"parameters": summary.parameters} if summary.parameters is not None else {})
     entries = [
-        {"op": "params", "values": {key: str(value)[:6000] for key, value in params.items()}},
+        {"op": "params", "values": {key: str(value) for key, value in params.items()}},
         {"op": "points", "points": points},
         {"op": "files", "names": sorted(path.name for path in folder.iterdir() if path.is_file())},
     ]
@@ -190,7 +190,7 @@ def _send(store: Store, folder: Path, name: str, tags: dict, entries: list[dict]
         about = {
             "experiment": store.client.get_experiment(store.experiment_id).name,
             "uri": store.uri,
-            "name": name[:250],
+            "name": name,
         }
         journal.append("create", **about, tags=tags | {"journal": uuid.uuid4().hex}, time=began)
         for entry in entries:

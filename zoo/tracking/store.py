@@ -105,11 +105,14 @@ class Store:
 
     def delete_replaced(self, folder: Path, but: str) -> None:
         """Delete what was recorded of a folder whose run is done again, for what it came to was lost; failures stay."""
-        path = str(folder).replace("'", "''")
-        query = f"tags.folder = '{path}' and tags.kind = 'run' and attributes.status != 'FAILED'"
-        for run in self.client.search_runs([self.experiment_id], query):
-            if run.info.run_id != but:
+        for run in self.recorded_of(folder):
+            if run.info.run_id != but and run.data.tags["kind"] == "run" and run.info.status != "FAILED":
                 self.client.delete_run(run.info.run_id)
+
+    def recorded_of(self, folder: Path) -> list:
+        """Return the runs that were recorded of a folder, a run's or a sweep's."""
+        quote = '"' if "'" in str(folder) else "'"  # within either kind MLflow has no way to write it
+        return list(self.client.search_runs([self.experiment_id], f"tags.folder = {quote}{folder}{quote}"))
 
     def finished(self, query: str) -> list:
         """Return the finished runs (not the sweeps) that MLflow's filter `query` finds, oldest first."""
