@@ -104,7 +104,9 @@ def all_killed(round: Round, process: subprocess.Popen) -> None:
 
 
 def a_worker_killed(round: Round, process: subprocess.Popen) -> None:
-    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    children = subprocess.run(["pgrep", "-a", "-P", str(process.pid)], capture_output=True, text=True).stdout
+    # loky's resource tracker trains nothing, and tells of its own end at length.
+    found = [line.split()[0] for line in children.splitlines() if "resource_tracker" not in line]
     os.kill(int(round.rng.choice(found)) if found else process.pid, signal.SIGKILL)
 
 
