@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from zoo.config import CONF
 from zoo.errors import reported
+from zoo.interrupts import no_longer_in_order
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
@@ -20,8 +21,11 @@ def train(cfg: DictConfig) -> float:
 
 def main() -> None:
     """Run the command line; a mistake in it becomes one line and exit code 1."""
-    with reported():
-        train()
+    try:
+        with reported():
+            train()
+    finally:
+        no_longer_in_order()
 
 
 if __name__ == "__main__":

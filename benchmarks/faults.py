@@ -66,7 +66,8 @@ class Round:
 
     @property
     def runs(self) -> list[Path]:
-        return [path.parent for path in self.home.glob("mlruns/*/*/**/config.yaml")]
+        found = [self.home.glob(f"mlruns/{kind}/config.yaml") for kind in ("runs/*", "sweeps/*/*")]
+        return [path.parent for paths in found for path in paths]
 
     def finished(self) -> dict[int, Path]:
         found = {}

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from zoo.interrupts import told_to_end
+
 # As the person set it: inside `reported` it is always 1.
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -46,6 +48,8 @@ def reported() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     except Exception as error:
+        if told_to_end.is_set():  # an interrupt that came while TensorFlow was at work may leave it as its own error
+            sys.exit("interrupted")
         tell(error)
         sys.exit(1)
     finally:

@@ -3,12 +3,31 @@
 import signal
 import threading
 
+# Set when this process is told to end: from then on whatever breaks, half-imported modules first, is no fault of a run.
+told_to_end = threading.Event()
+
+
+def end(*_) -> None:
+    """Handle a signal as Python handles Ctrl-C, and remember that it came.
+
+    What is within another library's code when KeyboardInterrupt is raised may well end in an error of its own.
+    """
+    told_to_end.set()
+    raise KeyboardInterrupt
+
 
 def interrupted_by(*signals: signal.Signals) -> None:
     """Take each of the signals as a Ctrl-C, unless whoever began the process wanted otherwise: `nohup` does."""
     for number in signals:
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, end)
+
+
+def no_longer_in_order() -> None:
+    """Let a Ctrl-C or SIGTERM end the process at once: nothing is left to be put in order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (end, signal.default_int_handler):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def hear_hangup_alone() -> None:
@@ -19,7 +38,7 @@ def hear_hangup_alone() -> None:
     """
     if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
         return
-    signal.signal(signal.SIGHUP, signal.default_int_handler)  # on a thread from before, it must not end the process
+    signal.signal(signal.SIGHUP, end)  # on a thread from before, it must not end the process
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     main = threading.main_thread().ident
     assert main is not None

@@ -7,13 +7,9 @@ import os
 import random
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 
 import numpy as np
-
-# Set when this process is told to end: from then on whatever breaks, half-imported modules first, is no fault of a run.
-told_to_end = threading.Event()
 
 
 @contextlib.contextmanager

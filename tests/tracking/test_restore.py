@@ -159,3 +159,18 @@ def test_a_folder_with_an_apostrophe_is_found_again(tmp_path):
     store = Store(tmp_path, "gradient-zoo")
     store.create("run", {"folder": str(folder)}, 1)
     assert len(store.recorded_of(folder)) == 1 and not store.recorded_of(tmp_path)
+
+
+def test_a_run_whose_process_and_journal_are_gone_does_not_run_for_ever(recorded, home):
+    """The store alone knows that it began."""
+    folder = next((home.home / "mlruns" / "runs").iterdir())
+    store = Store(home.home, "gradient-zoo", home.uri)
+    run_id = store.client.create_run(
+        store.experiment_id, tags={"kind": "run", "folder": str(folder)}, run_name="begun"
+    ).info.run_id
+    (folder / "summary.json").unlink()
+
+    done = home.module("zoo.tracking", "restore")
+
+    assert done.returncode == 0, done.stderr
+    assert store.client.get_run(run_id).info.status == "KILLED"

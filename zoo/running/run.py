@@ -18,11 +18,11 @@ from zoo.archive.run import read_columns
 from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.config import CHECKOUT, check, home
 from zoo.errors import UserError
-from zoo.interrupts import interrupted_by
+from zoo.interrupts import interrupted_by, told_to_end
 from zoo.report import text as report
 from zoo.running import make
 from zoo.running.record import Job, Record
-from zoo.startup import start, told_to_end
+from zoo.startup import start
 from zoo.telemetry.findings import Verdict
 
 if TYPE_CHECKING:  # they import Keras
@@ -64,7 +64,7 @@ def run_job(cfg: DictConfig, job: Job) -> float:
         UserError: if `cfg.resume` names a folder of no run that can go on, or other words stand beside it.
     """
     if threading.current_thread() is threading.main_thread():
-        interrupted_by(signal.SIGTERM, signal.SIGHUP)  # a run that is told to end is recorded as KILLED
+        interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a run that is told to end is recorded as KILLED
     sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
     if isinstance(cfg.resume, str):
         cfg, job = _resumed(cfg, job)
@@ -109,18 +109,17 @@ def run(cfg: DictConfig, job: Job | None = None) -> Result:
         return Result(finished, finished.metrics.get(cfg.objective, math.nan))
     try:
         return _run(cfg, record)
-    except Exception as error:
-        if told_to_end.is_set():
+    except BaseException as error:
+        if told_to_end.is_set() or not isinstance(error, Exception):
             record.end(Status.KILLED, reason="interrupted")
-            raise KeyboardInterrupt from error
+            if record.sweep is None and can_go_on(Summary.read(record.folder)):
+                print(f"cut off; it goes on with: python train.py resume={record.folder}", file=sys.stderr)
+            if isinstance(error, Exception):
+                raise KeyboardInterrupt from error
+            raise
         record.fail(error)
         if isinstance(error.__cause__, UserError):  # Hydra wraps what its targets raise
             raise error.__cause__ from None
-        raise
-    except BaseException:
-        record.end(Status.KILLED, reason="interrupted")
-        if record.sweep is None and can_go_on(Summary.read(record.folder)):
-            print(f"cut off; it goes on with: python train.py resume={record.folder}", file=sys.stderr)
         raise
 
 

@@ -52,7 +52,7 @@ class Sweep(Callback):
         """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
         with _leaving():
             check(config)
-            interrupted_by(signal.SIGTERM)  # as by Ctrl-C: what runs is ended in order
+            interrupted_by(signal.SIGINT, signal.SIGTERM)  # as by Ctrl-C: what runs is ended in order
             hear_hangup_alone()
             _hide_password(config)  # before the words of the command are taken down
             self.plan = Plan.of(config)

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from zoo.archive.summary import Summary
 from zoo.errors import tell
-from zoo.startup import told_to_end
+from zoo.interrupts import told_to_end
 
 TRIES = 3  # of a job whose process dies without having finished an epoch
 GROWTH = 300 * 2**20  # bytes by which a worker may outgrow its first job before a new one takes its place
@@ -184,14 +184,14 @@ def returned(value: float) -> JobReturn:
 def _begin(parent: int, cwd: str) -> None:
     """Set up a new process: the first interrupt ends its job, and so does the end of the sweep's own process."""
 
-    heard = False
+    begun, heard = False, False
 
     def interrupted(*_) -> None:
         nonlocal heard
-        if heard:
+        told_to_end.set()  # before all is set up nothing is raised: the first job asks
+        if heard or not begun:
             return
         heard = True
-        told_to_end.set()
         raise KeyboardInterrupt
 
     def unheard(unraisable) -> None:
@@ -216,6 +216,7 @@ def _begin(parent: int, cwd: str) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="watch", daemon=True).start()
+    begun = True
 
 
 def _import() -> None:

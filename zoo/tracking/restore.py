@@ -61,7 +61,11 @@ def restore(home: Path, folders: Sequence[Path] = ()) -> tuple[int, list[str]]:
                         continue
                     run = read_run(folder)
                     store = _store(home, run.config)
-                    if store is None or _has(store, run.summary.run_id, folder):
+                    if store is None:
+                        continue
+                    if _has(store, run.summary.run_id, folder):
+                        if not (folder / STATE / "journal.jsonl").is_file():
+                            store.end_running(folder, run.summary.status)
                         continue
                     if sweep is not None and parent is None:
                         parent = _parent(store, sweep)

@@ -114,6 +114,12 @@ class Store:
         quote = '"' if "'" in str(folder) else "'"  # within either kind MLflow has no way to write it
         return list(self.client.search_runs([self.experiment_id], f"tags.folder = {quote}{folder}{quote}"))
 
+    def end_running(self, folder: Path, status: str) -> None:
+        """Give a folder's runs that are still RUNNING, though no process is left that would end them, their end."""
+        for run in self.recorded_of(folder):
+            if run.info.status == "RUNNING" and run.data.tags["kind"] == "run":
+                self.client.set_terminated(run.info.run_id, status)
+
     def finished(self, query: str) -> list:
         """Return the finished runs (not the sweeps) that MLflow's filter `query` finds, oldest first."""
         whole = " and ".join(q for q in (query, "tags.kind = 'run'", "attributes.status = 'FINISHED'") if q)
