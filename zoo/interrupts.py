@@ -1,7 +1,9 @@
 """Signals that end what runs in order, as Ctrl-C does: told by a scheduler, or by a terminal that is closed."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 
 # Set when this process is told to end: from then on whatever breaks, half-imported modules first, is no fault of a run.
 told_to_end = threading.Event()
@@ -23,9 +25,27 @@ def interrupted_by(*signals: signal.Signals) -> None:
             signal.signal(number, end)
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Within it this thread hears no signal that would end it, nor do processes that it begins, until they `hear`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hear() -> None:
+    """Let this thread hear again what `held_back` kept from it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
 def no_longer_in_order() -> None:
     """Let a Ctrl-C or SIGTERM end the process at once: nothing is left to be put in order."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         if signal.getsignal(number) in (end, signal.default_int_handler):
             signal.signal(number, signal.SIG_DFL)
 

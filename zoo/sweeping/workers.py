@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from omegaconf import DictConfig
 
 from zoo.archive.summary import Summary
 from zoo.errors import tell
-from zoo.interrupts import told_to_end
+from zoo.interrupts import hear, held_back, told_to_end
 
 TRIES = 3  # of a job whose process dies without having finished an epoch
 GROWTH = 300 * 2**20  # bytes by which a worker may outgrow its first job before a new one takes its place
@@ -126,7 +127,7 @@ class _Worker:
         self.busy = False
         self.first_memory = None
         if warm:
-            self._start().submit(_import)
+            self._submit(_import)
 
     def _start(self) -> Executor:
         from loky import ProcessPoolExecutor
@@ -138,10 +139,14 @@ class _Worker:
             self.first_memory = None
         return self.executor
 
+    def _submit(self, function: Callable, *args) -> Future:
+        with held_back():  # a Ctrl-C is for all processes of a terminal; one that is only starting cannot yet handle it
+            return self._start().submit(function, *args)
+
     def do(self, job: tuple) -> JobReturn:
         self.busy = True
         try:
-            result, memory = self._start().submit(execute, *job).result()
+            result, memory = self._submit(execute, *job).result()
         except BaseException:
             self.close(kill=True)
             raise
@@ -216,6 +221,7 @@ def _begin(parent: int, cwd: str) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="watch", daemon=True).start()
+    hear()
     begun = True
 
 
