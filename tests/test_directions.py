@@ -8,7 +8,7 @@ from conftest import ROOT
 
 NAMED = {"callbacks", "losses", "optimizers", "schedules", "startup"}  # what configs name, and what imports Keras
 MAY_IMPORT = {
-    "errors": set(),
+    "errors": {"interrupts"},
     "config": {"errors"},
     "startup": set(),
     "interrupts": set(),
@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "schedules": set(),
     "callbacks": {"telemetry"},
     "telemetry": set(),  # the library: it can be lifted out
+    "checkup": {"telemetry"},
     "models": {"errors"},
     "data": {"errors", "startup"},
     "archive": {"errors", "config", "telemetry"},
@@ -28,12 +29,15 @@ MAY_IMPORT = {
         "telemetry",
         "models",
         "data",
+        "checkup",
         "archive",
         "tracking",
         "report",
         "interrupts",
         *NAMED,
     },
+    "check": {"errors", "startup", "models", "checkup", "archive"},  # python -m zoo.check
+    "testing": {"checkup"},
     "sweeping": {"errors", "config", "startup", "interrupts", "archive", "tracking", "report", "running"},
 }
 

@@ -232,3 +232,15 @@ def _given(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
             found |= {node.attr} if node.value.id == "self" else set()
     return found
+
+
+def test_where_a_tensor_comes_from_and_what_the_loss_was():
+    x = keras.Input((3,))
+    layer = keras.layers.Dense(2)
+    model = keras.Model(x, layer(x))
+    model.compile("sgd", "mse")
+
+    loss = model.train_on_batch(np.ones((4, 3)), np.zeros((4, 2)))
+
+    assert private.made_by(model.output) is layer and private.made_by(np.ones(3)) is None
+    assert float(private.loss_tracker(model).result()) == float(loss)

@@ -127,7 +127,7 @@ def test_the_trap_is_called_out_at_step_0():
     p = probe(model, x[:64], y[:64])
     verdict = diagnose(probes=[p])
     assert verdict.name == "vanishing" and verdict.since == 0
-    assert "relu" in verdict.cause
+    assert "relu" in verdict.sentence
     sound = net(20)
     sound.compile(sgd(), LOSS, jit_compile=False)
     foretold = diagnose(probes=[probe(sound, x[:64], y[:64])])

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from zoo.archive.files import replace_file
 from zoo.archive.lock import STATE
 from zoo.errors import UserError
-from zoo.telemetry.findings import Cure, Verdict
+from zoo.telemetry.findings import Cure, Finding, Verdict
 
 FILE = "summary.json"
 # The metric that stands for a run is the first of these that it has.
@@ -135,6 +135,7 @@ class Summary:
             if known.get("verdict"):
                 verdict = _known(Verdict, known["verdict"])
                 verdict["cures"] = [Cure(**_known(Cure, cure)) for cure in verdict.get("cures", ())]
+                verdict["findings"] = [_finding(finding) for finding in verdict.get("findings", ())]
                 known["verdict"] = Verdict(**verdict)
             return cls(**{"name": folder.name, **known})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -154,6 +155,12 @@ def can_go_on(summary: Summary) -> bool:
     state = summary.folder / STATE
     alone = (state / "job.json").is_file()
     return summary.status == Status.KILLED and (not alone or (state / "checkpoint.npz").is_file())
+
+
+def _finding(content: Mapping) -> Finding:
+    known: dict[str, Any] = _known(Finding, content)
+    known["cures"] = [Cure(**_known(Cure, cure)) for cure in known.get("cures", ())]
+    return Finding(**known)
 
 
 def _known(kind: type, content: Mapping) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
 from zoo.telemetry import wording as w
+from zoo.telemetry.causes import cause_of
 from zoo.telemetry.cures import cures_for
 from zoo.telemetry.evidence import FELL, Depth, Loss
 from zoo.telemetry.faults import FAILING, Fault, fault_of
@@ -19,7 +21,6 @@ NAMES = ("healthy", "vanishing", "exploding", "dead", "saturated", "stalled", "u
 # what `benchmarks/verdicts.py` counts, on both halves; step 0 apart.
 LASTED, CLEAR, SEEN, PASSING, FORETOLD_SO = 0.99, 0.96, 0.94, 0.91, 0.83
 RESTS = 1.2  # times as much arrives, or varies, as an epoch ago: less has ceased to change (tuning half)
-RATE = "the learning rate"
 CONSTANT = "what the best constant answer costs"
 
 
@@ -85,8 +86,8 @@ class Case:
             found |= {"accuracy": last.accuracy, "majority": last.majority, "r2": last.r2}
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
-    def cures(self, name: str, fault: Fault | None = None, *, began: bool = False) -> dict[str, list]:
-        """Return `cures` and `remedies` of a verdict."""
+    def cures(self, name: str, fault: Fault | None = None, *, began: bool = False) -> dict[str, Any]:
+        """Return `cause`, `cures` and `remedies` of a verdict."""
         settings = [p.setting for p in self.probes if p.setting is not None]
         if self.history is not None and self.history.setting is not None:
             settings = settings or [self.history.setting]
@@ -95,7 +96,8 @@ class Case:
             known["largest_input"] = self.probes[0].batch.largest_input
         activations = self.places[0].activations[self.places[0].hidden] if self.places else []
         cures = cures_for(name, fault, settings[0] if settings else None, activations, **known)
-        return {"cures": cures, "remedies": [cure.override for cure in cures if cure.override]}
+        cause = cause_of(name, fault, settings[0] if settings else None, activations, **known)
+        return {"cause": cause, "cures": cures, "remedies": [cure.override for cure in cures if cure.override]}
 
     def _clipped(self) -> float:
         """Return the share of each step's gradient that clipping left, in the median."""
@@ -127,10 +129,10 @@ def broken(case: Case, fault: Fault, place: Depth, *, since: int, lasting: bool)
         fault.along, f"at {fault.layer}"
     )
     when = "before the first step " if since == 0 and case.steps else ""
-    sentence = f"{when}{told_of(fault)}; it breaks {where}, because {fault.cause}."
+    sentence = f"{when}{told_of(fault)}; it breaks {where}, because {fault.because}."
     confidence = LASTED if lasting else SEEN if case.steps else FORETOLD_SO
     cures = case.cures(fault.name, fault, began=since > 0)
-    return Verdict(fault.name, fault.layer, since, confidence, fault.cause, evidence, sentence, **cures)
+    return Verdict(fault.name, fault.layer, since, confidence, evidence=evidence, sentence=sentence, **cures)
 
 
 def overshoots(case: Case, told: str, *, since: int, confidence: float, doubt: str = "") -> Verdict:
@@ -143,7 +145,7 @@ def overshoots(case: Case, told: str, *, since: int, confidence: float, doubt: s
     sound = "the profile was sound before the first step, but " if case.places else ""
     sentence = f"{sound}{told}: the learning rate is too large{doubt}."
     cures = case.cures("unstable", began=True)
-    return Verdict("unstable", None, since, confidence, RATE, case.evidence(), sentence, **cures)
+    return Verdict("unstable", None, since, confidence, evidence=case.evidence(), sentence=sentence, **cures)
 
 
 def softened(case: Case, verdict: Verdict) -> Verdict:

@@ -60,7 +60,7 @@ class Fault:
     Attributes:
         name: vanishing, exploding, dead, saturated, or unstable where the loss itself is no number.
         layer: where.
-        cause: why, as the end of a sentence after "because".
+        because: why, as the end of a sentence.
         along: what: "depth", "time", "samples" (activations no longer differ between them), "rows" (of an embedding),
             "output", "latent" (a space that says nothing), "use" (of a layer beside others), "contest" (of two
             networks) or "loss" (which has no finite gradient).
@@ -69,7 +69,7 @@ class Fault:
 
     name: str
     layer: str | None
-    cause: str
+    because: str
     along: str = "depth"
     amount: float = np.nan
 

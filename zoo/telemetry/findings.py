@@ -2,6 +2,31 @@
 
 import dataclasses
 
+FAULT = 0.5  # confidence above which a finding is a fault; below, a note
+
+# What can be at fault, in the words of `Finding.cause` and `Verdict.cause`.
+CAUSES = {
+    "activation": "hidden activations: missing, misplaced, or unfit for the depth",
+    "output": "the last layer: its units or its activation do not fit the targets or the loss",
+    "loss": "the loss: not one for this task, given logits for probabilities or the reverse, or wrong in its formula",
+    "labels": "how classes are coded: their numbers, range, shape or type",
+    "inputs": "scale, offset, coding or shape of the inputs",
+    "targets": "scale or offset of the numbers to be predicted",
+    "data": "the rows: values that are no numbers, order, duplicates, splits, labels that no feature tells",
+    "rate": "the learning rate is too high or too low",
+    "schedule": "the learning rate's course: it falls or rises too soon, or too far",
+    "optimizer": "the optimizer: its kind, its other numbers, its clipping, or whose weights it trains",
+    "initializer": "the weights that training begins with",
+    "depth": "more layers than a gradient passes, as they are built",
+    "capacity": "too few units for what is to be learned",
+    "regularization": "dropout, penalties or weight decay that leave too little",
+    "normalization": "normalization whose batch is too small, or whose averages lag behind",
+    "frozen": "layers that do not train",
+    "steps": "too few steps",
+    "batch": "the size of the batches",
+    "code": "a program of one's own: a layer, a loss or a step that does not do what it should",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Cure:
@@ -21,6 +46,39 @@ class Cure:
 
 
 @dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth a note.
+
+    Attributes:
+        cause: one of `CAUSES`.
+        title: what, in a few words.
+        sentence: what, where, and on what evidence, for a reader.
+        confidence: in [0, 1], that this keeps the program from what it could learn; a fault above `FAULT`, else a note.
+        evidence: the numbers that it rests on.
+        layer: where; `None` where no layer is to blame.
+        cures: changes to the program, the most promising first.
+    """
+
+    cause: str
+    title: str
+    sentence: str
+    confidence: float
+    evidence: dict[str, float] = dataclasses.field(default_factory=dict)
+    layer: str | None = None
+    cures: list[Cure] = dataclasses.field(default_factory=list)
+
+    @property
+    def fault(self) -> bool:
+        """Whether it is certain enough to be told as a fault."""
+        return self.confidence > FAULT
+
+    def __str__(self) -> str:
+        """What, where, and below it what to do."""
+        tries = "".join(f"\n  try {cure.change}" for cure in self.cures[:1])
+        return f"{self.cause}: {self.sentence} (confidence {self.confidence:.2f}){tries}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Verdict:
     """What is wrong with a training, where, and on what evidence.
 
@@ -30,11 +88,12 @@ class Verdict:
         since: the optimizer step at which the evidence begins; 0 is before the first step.
         confidence: in [0, 1]: how often a word on such evidence is right (`benchmarks/verdicts.py`); from 0.95 on the
             verdict is certain enough to stop for. 0 where it is undecided.
-        cause: what brings it about, in a few words.
+        cause: what brings it about, one of `CAUSES`; "" where nothing does, or nothing is known.
         evidence: the numbers that it rests on.
         sentence: all of it for a reader; of an undecided one, what is missing.
         remedies: overrides of the command line to try, the most promising first.
         cures: the same, and more, as changes to one's own code.
+        findings: all that was found, most certain first, where a check-up was made (`zoo.Doctor`).
     """
 
     name: str
@@ -46,6 +105,7 @@ class Verdict:
     sentence: str = ""
     remedies: list[str] = dataclasses.field(default_factory=list)
     cures: list[Cure] = dataclasses.field(default_factory=list)
+    findings: list[Finding] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
         """The word, the sentence, and below them what to try."""

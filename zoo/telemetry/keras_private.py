@@ -32,6 +32,16 @@ def compiled_loss(model: keras.Model) -> Callable | None:
     return getattr(model, "_compile_loss", None)
 
 
+def made_by(tensor: Any) -> Any:
+    """`_keras_history`: the layer or operation that a symbolic tensor comes from; `None` of another tensor."""
+    return getattr(getattr(tensor, "_keras_history", None), "operation", None)
+
+
+def loss_tracker(model: Any) -> keras.metrics.Metric:
+    """`_loss_tracker`: the mean of the losses since metrics were reset."""
+    return model._loss_tracker
+
+
 def state_shardings(model: Any) -> tuple:
     """`_get_state_sharding_spec`: on JAX, where each part of the train step's state lies; a tuple as the state is."""
     return type(model)._get_state_sharding_spec(model)

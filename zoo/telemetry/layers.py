@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -34,6 +35,11 @@ def optimizers_of(model: keras.Model) -> list[keras.Optimizer]:
     look([getattr(model, "optimizer", None), *vars(model).values()], 3)
     inner = {id(getattr(optimizer, "inner_optimizer", None)) for optimizer in found.values()}
     return [optimizer for key, optimizer in found.items() if key not in inner]
+
+
+def inner_of(optimizer: Any) -> Any:
+    """Return the optimizer that takes the steps: of one that scales the loss, the one within."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 _MISSING = object()

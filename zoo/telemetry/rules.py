@@ -10,7 +10,6 @@ from zoo.telemetry.case import (
     CONSTANT,
     LASTED,
     PASSING,
-    RATE,
     SEEN,
     Case,
     broken,
@@ -46,20 +45,19 @@ def input_not_finite(case: Case) -> Verdict | None:
         for share, what in ((p.batch.inputs_not_finite, "input"), (p.batch.targets_not_finite, "target")):
             if share:
                 told = f"{w.share(share)} of the probe's {what} values are not finite numbers"
-                return bad_data(case, f"non-finite {what}", f"{told}, and they spread to the loss: mend the data.")
+                return bad_data(case, what, f"{told}, and they spread to the loss: mend the data.")
         if p.batch.largest_input > OVERFLOW:
             told = f"the input reaches {p.batch.largest_input:.1e}, which float32 cannot square"
-            return bad_data(case, "non-finite input", f"{told}: mend or scale the data.")
+            return bad_data(case, "input", f"{told}: mend or scale the data.")
     return None
 
 
-def bad_data(case: Case, cause: str, sentence: str) -> Verdict:
+def bad_data(case: Case, what: str, sentence: str) -> Verdict:
     """Return the verdict on data that are no numbers."""
-    what = cause.split()[-1]
     cure = Cure(
         "data", "np.isfinite(x).all(), and mend what is not", f"a {what} that is no number makes every weight none."
     )
-    return Verdict("unstable", None, 0, LASTED, cause, case.evidence(), sentence, cures=[cure])
+    return Verdict("unstable", None, 0, LASTED, "data", case.evidence(), sentence, cures=[cure])
 
 
 def left_the_numbers(case: Case) -> Verdict | None:
@@ -79,7 +77,7 @@ def left_the_numbers(case: Case) -> Verdict | None:
     told = f"{'the loss' if not len(norms) else 'the gradient'} is not a finite number from step {step} on"
     if step == 0 and case.places:
         sentence = f"{told}, though it was one on the probe's batch with the same weights: look at the first batch."
-        return dataclasses.replace(bad_data(case, "non-finite input", sentence), confidence=PASSING)
+        return dataclasses.replace(bad_data(case, "input", sentence), confidence=PASSING)
     doubt = "" if case.places else ", or the weights or the data are; a probe would tell"
     confidence = CLEAR if case.places else PASSING
     found = overshoots(case, told, since=step, confidence=confidence, doubt=doubt)
@@ -93,7 +91,7 @@ def before_training(case: Case) -> Verdict | None:
     if not case.places:
         missing = next((p.missing for p in case.probes if p.missing), "no loss of a step was recorded.")
         return undecided(f"nothing to judge by: {missing}", case)
-    if (same := same_data(case)) is not None and same.cause == "constant input":
+    if (same := same_data(case)) is not None and same.cause == "inputs":
         return same
     place = case.places[0]
     fault = fault_of(place, FORETOLD)
@@ -128,7 +126,8 @@ def never_used(case: Case) -> Verdict | None:
             sentence = (
                 f"{name} got no gradient in any of {w.steps(len(history))}, while {siblings[0]} did: it is never used."
             )
-            return Verdict("dead", name, 0, CLEAR, fault.cause, case.evidence(), sentence, **case.cures("dead", fault))
+            evidence = case.evidence()
+            return Verdict("dead", name, 0, CLEAR, evidence=evidence, sentence=sentence, **case.cures("dead", fault))
     return None
 
 
@@ -152,7 +151,7 @@ def contest(case: Case) -> Verdict | None:
     sentence = f"{told}, and {w.part(faint)} of the gradient that it began with reaches {layer}, because {cause}."
     fault = Fault("vanishing", layer, cause, "contest", faint)
     cures = case.cures("vanishing", fault)
-    return Verdict(name, layer, case.epoch_end, SEEN, cause, case.evidence(), sentence, **cures)
+    return Verdict(name, layer, case.epoch_end, SEEN, evidence=case.evidence(), sentence=sentence, **cures)
 
 
 def has_no_bottom(case: Case) -> Verdict | None:
@@ -167,7 +166,7 @@ def has_no_bottom(case: Case) -> Verdict | None:
         f"{w.number(case.loss.best_constant)}: what falls below zero has no bottom, as when labels are beyond what the "
         "loss is made for."
     )
-    return undecided(sentence, case, "labels that do not fit the loss")
+    return undecided(sentence, case, "labels")
 
 
 def learned(case: Case) -> Verdict | None:
@@ -196,13 +195,13 @@ def same_data(case: Case) -> Verdict | None:
             f"the input is the same for all {batch.samples} samples of the probe: nothing can tell them apart. Give it "
             "a batch with others, if there are any."
         )
-        return undecided(sentence, case, "constant input")
+        return undecided(sentence, case, "inputs")
     if batch.same_target:
         sentence = (
             f"all {batch.samples} targets of the probe are the same: no answer beats the constant one. Give it a batch "
             "with others, if there are any."
         )
-        return undecided(sentence, case, "constant target")
+        return undecided(sentence, case, "labels")
     return None
 
 
@@ -236,7 +235,7 @@ def stands_still(case: Case) -> Verdict | None:
         f"size, and {case.told}: the learning rate is too small for these gradients."
     )
     confidence = CLEAR if case.lasting else SEEN
-    return Verdict("stalled", None, 0, confidence, RATE, case.evidence(), sentence, **case.cures("stalled"))
+    return Verdict("stalled", None, 0, confidence, evidence=case.evidence(), sentence=sentence, **case.cures("stalled"))
 
 
 def falls_only(case: Case) -> Verdict | None:
@@ -269,7 +268,7 @@ def mistaken(case: Case) -> Verdict | None:
         f"{case.told}, but {w.share(last.accuracy)} of the probe's answers are right where the commonest label is "
         f"{w.share(last.majority)}: look whether the output fits the loss, and the labels the output."
     )
-    return undecided(sentence, case, "an output that does not fit the loss")
+    return undecided(sentence, case, "output")
 
 
 def nothing_learned_yet(case: Case) -> Verdict:

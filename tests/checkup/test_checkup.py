@@ -1,0 +1,217 @@
+"""The check-up on programs that are sound, and on programs with one thing changed that keeps them from learning."""
+
+import keras
+import numpy as np
+import pytest
+import sklearn.datasets
+
+from zoo import Doctor, check
+from zoo.checkup import check as checking
+from zoo.telemetry.findings import CAUSES
+from zoo.testing import assert_trainable
+
+BACKEND = keras.config.backend()
+CROSSENTROPY = "sparse_categorical_crossentropy"
+
+
+@pytest.fixture(autouse=True)
+def raise_what_rules_raise(monkeypatch):
+    monkeypatch.setattr(checking, "RAISE", True)
+
+
+def digits():
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    return x[:640].astype("float32") / 16, y[:640]
+
+
+def net(*parts, units=10, activation="softmax", loss=CROSSENTROPY, optimizer="adam", width=32):
+    """A small classifier of the digits; `parts` take the place of its hidden layer."""
+    keras.utils.set_random_seed(1)
+    hidden = parts or (keras.layers.Dense(width, "relu"),)
+    model = keras.Sequential([keras.Input((64,)), *hidden, keras.layers.Dense(units, activation)])
+    model.compile(optimizer, loss, **({"jit_compile": False} if BACKEND == "tensorflow" else {}))
+    return model
+
+
+def dense(**options):
+    return keras.layers.Dense(32, "relu", **options)
+
+
+def frozen():
+    model = net()
+    model.trainable = False
+    return model
+
+
+def plain_logarithm(y, p):
+    """Of exactly right answers it is 0 times minus infinity."""
+    one = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(y, (-1,)), "int32"), 10)
+    return -keras.ops.mean(keras.ops.sum(one * keras.ops.log(p) + (1 - one) * keras.ops.log(1 - p), axis=-1))
+
+
+def with_holes(x, y):
+    x = x.copy()
+    x[7, 3] = np.nan
+    return x, y
+
+
+def numbers(x, y):
+    return x, (100 * x.sum(1)).astype("float32")
+
+
+# What is changed in a sound program, and which cause a fault is then found of before the first step.
+FAULTS = {
+    "softmax over one unit": (lambda: net(units=1, loss="binary_crossentropy"), lambda x, y: (x, y > 4), "output"),
+    "no softmax": (lambda: net(activation=None), None, "output"),
+    "labels from one on": (net, lambda x, y: (x, y + 1), "labels"),
+    "labels scaled": (net, lambda x, y: (x, (y / 255).astype("float32")), "labels"),
+    "several labels": (
+        lambda: net(loss="categorical_crossentropy"),
+        lambda x, y: (x, np.stack([y % (k + 2) == 0 for k in range(10)], 1).astype("float32")),
+        "output",
+    ),
+    "sigmoid for numbers": (lambda: net(units=1, activation="sigmoid", loss="mse"), numbers, "output"),
+    "cross-entropy for numbers": (
+        lambda: net(units=1, activation="sigmoid", loss="binary_crossentropy"),
+        numbers,
+        "loss",
+    ),
+    "a logarithm of zero": (lambda: net(loss=plain_logarithm), None, "loss"),
+    "holes in the data": (net, with_holes, "data"),
+    "inputs all alike": (net, lambda x, y: (np.ones_like(x), y), "inputs"),
+    "one label": (net, lambda x, y: (x, np.zeros_like(y)), "labels"),
+    "nothing trains": (frozen, None, "frozen"),
+    "weights of zero": (lambda: net(dense(kernel_initializer="zeros")), None, "initializer"),
+    "a rate of zero": (lambda: net(optimizer=keras.optimizers.Adam(0.0)), None, "rate"),
+    "Adadelta as Keras has it": (lambda: net(optimizer="adadelta"), None, "optimizer"),
+    "dropout of the answers": (
+        lambda: with_last(keras.layers.Dropout(0.5)),
+        None,
+        "regularization",
+    ),
+}
+
+
+def with_last(layer):
+    model = keras.Sequential([*net().layers, layer])
+    model.compile("adam", CROSSENTROPY)
+    return model
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_found_before_the_first_step(name):
+    make, change, cause = FAULTS[name]
+    x, y = digits() if change is None else change(*digits())
+
+    found = check(make(), x, y)
+
+    assert cause in [finding.cause for finding in found.faults], found
+    for finding in found.findings:
+        assert finding.cause in CAUSES and 0 < finding.confidence <= 1
+        assert all(np.isfinite(value) for value in finding.evidence.values())
+
+
+def test_a_sound_program_has_no_fault_and_learns():
+    x, y = digits()
+    model, doctor = net(optimizer=keras.optimizers.Adam(0.01)), Doctor(x, y)
+    assert_trainable(model, x, y)
+
+    model.fit(x, y, epochs=3, verbose=0, callbacks=[doctor])
+
+    assert doctor.verdict.name == "healthy" and doctor.verdict.cause == ""
+    assert not any(finding.fault for finding in doctor.verdict.findings), doctor.verdict.findings
+
+
+def test_what_is_not_trainable_is_told_by_an_assertion():
+    with pytest.raises(AssertionError, match="no trainable weights"):
+        assert_trainable(frozen(), *digits())
+
+
+def test_a_rate_that_is_too_high_is_proved_by_a_lower_one():
+    x, y = digits()
+    model, doctor = net(dense(), dense(), optimizer=keras.optimizers.SGD(20.0)), Doctor(x, y)
+
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[doctor])
+
+    first = doctor.verdict.findings[0]
+    assert (doctor.verdict.cause, first.cause) == ("rate", "rate")
+    assert first.evidence["lower"] < 0.8 < first.evidence["own"] or not np.isfinite(first.evidence["own"])
+
+
+@pytest.mark.parametrize("looked", [check, lambda model, x, y: Doctor(x, y)])
+def test_training_is_bit_for_bit_what_it_is_without(looked):
+    x, y = digits()
+    parts = [keras.layers.Dense(32, "relu"), keras.layers.BatchNormalization(), keras.layers.Dropout(0.3)]
+    trained = []
+    for with_it in (False, True):
+        keras.utils.set_random_seed(1)
+        model = net(*[type(part).from_config(part.get_config()) for part in parts])
+        found = looked(model, x, y) if with_it else None
+        callbacks = [found] if isinstance(found, Doctor) else []
+        losses = model.fit(x, y, epochs=2, verbose=0, shuffle=False, callbacks=callbacks).history["loss"]
+        trained.append([losses, *map(keras.ops.convert_to_numpy, model.weights)])
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_batch_normalization_that_lags_behind_is_told_from_what_was_learned():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 64).astype("float32")
+    x = (50 + 5 * rng.normal(size=(128, 64)) + 3 * y[:, None]).astype("float32")
+    model = net(
+        keras.layers.Dense(16), keras.layers.BatchNormalization(momentum=0.999), keras.layers.ReLU(),
+        units=1, activation="sigmoid", loss="binary_crossentropy", optimizer=keras.optimizers.Adam(0.01),
+    )  # fmt: skip
+    doctor = Doctor(x, y)
+
+    model.fit(x, y, epochs=10, verbose=0, callbacks=[doctor])
+
+    assert doctor.verdict.cause == "normalization", doctor.verdict
+
+
+def test_a_split_of_sorted_rows_is_told():
+    x, y = digits()
+    order = np.argsort(y, kind="stable")
+    doctor = Doctor(x[order], y[order])
+
+    net(optimizer=keras.optimizers.Adam(0.01)).fit(
+        x[order], y[order], validation_split=0.2, epochs=4, verbose=0, callbacks=[doctor]
+    )
+
+    assert doctor.verdict.cause == "data" and "sorted" in doctor.verdict.sentence
+
+
+def test_a_data_set_is_looked_at_as_arrays_are():
+    x, y = digits()
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return len(x) // 32
+
+        def __getitem__(self, i):
+            return x[32 * i : 32 * i + 32], y[32 * i : 32 * i + 32] + 1
+
+    found = check(net(), Batches())
+
+    assert found.samples == len(x) and found.faults[0].cause == "labels"
+
+
+def test_what_the_program_itself_raises_is_a_finding():
+    found = check(net(), digits()[0][:, :50], digits()[1])
+
+    (first,) = found.faults
+    assert first.cause == "code" and "50" in first.sentence
+
+
+def test_mistakes_are_told():
+    x, y = digits()
+    with pytest.raises(TypeError, match=r"takes a keras\.Model, not a str"):
+        check("net", x, y)
+    with pytest.raises(RuntimeError, match="compile"):
+        check(keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)]), x, y)
+    with pytest.raises(ValueError, match="as many targets as inputs"):
+        check(net(), x, y[:-1])
+    with pytest.raises(ValueError, match="empty"):
+        check(net(), x[:0], y[:0])
+    with pytest.raises(RuntimeError, match="seen no training"):
+        _ = Doctor(x, y).verdict

@@ -1,0 +1,163 @@
+"""What a loss does, found by trying it: on perfect answers, on wrong ones, at the ends of its range."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from zoo.checkup.program import ONE_PASS, Program
+from zoo.checkup.suspicion import Suspicion, suspect
+from zoo.checkup.task import Task
+from zoo.telemetry import wording as w
+from zoo.telemetry.findings import Cure
+from zoo.telemetry.keras_private import compiled_loss
+
+FLOOR = 0.3  # of what the best constant answer costs: what perfect answers may cost
+SURE = 20.0  # a logit
+KERAS = Cure("the loss", "one of keras.losses", "theirs hold at the ends of their range.")
+
+
+def findings(program: Program) -> Iterator[Suspicion]:
+    """Yield what is suspect about what the loss gives; of models with one output and a loss of their `compile`."""
+    model, tasks = program.model, program.tasks
+    compiled = compiled_loss(model)
+    plain = type(model).compute_loss is keras.Model.compute_loss
+    if compiled is None or not plain or len(tasks) != 1 or tasks[0].loss is None or not program.finite:
+        return
+    task, (_, y) = tasks[0], program.batch(ONE_PASS)
+    answer = np.asarray(keras.tree.flatten(program.answers)[0], np.float32)
+
+    def cost(answers: np.ndarray, y=y) -> float:
+        tensor = keras.ops.convert_to_tensor(answers.astype(np.float32))
+        with keras.StatelessScope(), np.errstate(all="ignore"):
+            return float(compiled(y, keras.tree.pack_sequence_as(program.answers, [tensor])))
+
+    try:
+        yield from _tried(program, task, answer, cost)
+    except Exception:  # a loss of one's own may raise anything where what is tried is no answer to it
+        return
+
+
+def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[Suspicion]:
+    assert task.loss is not None
+    constant, loss = program.probed.baseline - program.probed.answers.penalties, task.loss
+    y = np.asarray(keras.tree.flatten(program.batch(ONE_PASS)[1])[0])
+    perfect = _perfect(task, y, answer)
+    yield from _broadcast(task, y, answer, cost)
+    if perfect is None:
+        return
+    best = cost(perfect)
+    if not np.isfinite(best):
+        yield suspect(
+            "loss",
+            "a loss that is no number at perfect answers",
+            f"{loss.name} is not a finite number where the answers are exactly right, as a logarithm of 0: one sure "
+            "answer "
+            "makes every weight NaN.",
+            0.7,
+            0.95,
+            0.35,
+            cures=(KERAS, Cure("clip", "p = keras.ops.clip(p, 1e-7, 1 - 1e-7)", "no logarithm is of 0.")),
+        )
+        return
+    # Of softer answers, for what is made for no sure ones.
+    soft = _softened(task, perfect)
+    best = min(best, cost(soft)) if soft is not None else best
+    start = cost(answer)
+    if not np.isfinite(constant) or not constant > 0 or not loss.own:
+        if loss.own and np.isfinite(start) and start < best and task.kind != "numbers":
+            yield _rewards(task, best, start)
+        return
+    if best >= constant:
+        yield _rewards(task, best, constant)
+    elif best > FLOOR * constant:
+        logits = task.activation in ("softmax", "sigmoid")
+        why = ", as where a softmax is applied twice" if logits else ""
+        yield suspect(
+            "loss",
+            "a loss that perfect answers do not bring down",
+            f"perfect answers cost {w.number(best)} under {loss.name}, and the best constant answer "
+            f"{w.number(constant)}: "
+            f"little can be learned by it{why}.",
+            0.75,
+            0.95,
+            0.45,
+            cures=(
+                Cure("the loss", "from_logits=False", f"the {task.activation} is applied already.")
+                if logits
+                else KERAS,
+            ),
+            perfect=best,
+            constant=constant,
+        )
+
+
+def _rewards(task: Task, best: float, other: float) -> Suspicion:
+    assert task.loss is not None
+    return suspect(
+        "loss",
+        "a loss that rewards wrong answers",
+        f"perfect answers cost {w.number(best)} under {task.loss.name}, others {w.number(other)}: what it brings down "
+        "is not "
+        "the error. Look at its sign, and at the order of its arguments (y_true, y_pred).",
+        0.9,
+        0.97,
+        0.5,
+        cures=(KERAS,),
+        perfect=best,
+        other=other,
+    )
+
+
+def _perfect(task: Task, y: np.ndarray, answer: np.ndarray) -> np.ndarray | None:
+    """Return the answers that are exactly right, in the shape of `answer`; `None` where that cannot be told."""
+    if y.shape == answer.shape:
+        right = y.astype(np.float32)
+    elif answer.shape == (*y.shape, 1):
+        right = y.astype(np.float32)[..., None]
+    elif task.kind == "class numbers" and task.units > 1 and y.size * task.units == answer.size:
+        whole = y.reshape(-1).astype(int)
+        if whole.min() < 0 or whole.max() >= task.units or (whole != y.reshape(-1)).any():
+            return None
+        right = np.eye(task.units, dtype=np.float32)[whole].reshape(answer.shape)
+    else:
+        return None
+    probabilities = task.activation in ("softmax", "sigmoid", "hard_sigmoid")
+    if (
+        task.classified
+        and not probabilities
+        and task.activation != "relu"
+        and task.loss
+        and task.loss.takes != "distance"
+    ):
+        return None if task.loss.own else (2 * right - 1) * SURE
+    return right
+
+
+def _softened(task: Task, perfect: np.ndarray) -> np.ndarray | None:
+    if not task.classified or task.activation not in ("softmax", "sigmoid"):
+        return None
+    return np.clip(perfect, 1e-3, 1 - 1e-3)
+
+
+def _broadcast(task: Task, y: np.ndarray, answer: np.ndarray, cost) -> Iterator[Suspicion]:
+    """(n,) against (n, 1) makes (n, n): every answer is compared with every target."""
+    if not (y.ndim == 1 and answer.shape == (len(y), 1)) or len(y) < 3:
+        return
+    moved = np.linspace(0.2, 0.8, len(y), dtype=np.float32)[:, None]
+    flat, column = cost(moved), cost(moved, y=y[:, None])
+    if np.isfinite(flat) and np.isfinite(column) and abs(flat - column) > 1e-3 * max(abs(flat), abs(column)):
+        assert task.loss is not None
+        yield suspect(
+            "loss",
+            "shapes that spread in the loss",
+            f"y is ({len(y)},) and the answers are ({len(y)}, 1): {task.loss.name} compares every answer with every "
+            "target, "
+            f"and gives {w.number(flat)} where pairs cost {w.number(column)}.",
+            0.9,
+            0.97,
+            0.5,
+            cures=(Cure("targets", "y.reshape(-1, 1)", "each answer is compared with its own target."),),
+            spread=flat,
+            pairs=column,
+        )

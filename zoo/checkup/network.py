@@ -1,0 +1,333 @@
+"""What is wrong with the layers: nonlinearity, weights, what is frozen or dropped."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from zoo.checkup.program import Program
+from zoo.checkup.suspicion import Suspicion, suspect
+from zoo.telemetry import wording as w
+from zoo.telemetry.findings import Cure
+from zoo.telemetry.layers import all_layers
+
+AFFINE = ("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose")
+DROPPED = 0.75  # rate of a dropout that leaves little
+KEPT = 0.1  # share that all dropouts together leave
+BURDEN = 0.5  # of the loss: penalties that weigh more drown it
+OFF = 8.0  # times the deviation that Glorot or He would give
+ALIKE = 1e-6  # deviation between the units of a kernel, over their size
+UNFIT_IN_TIME = ("relu", "linear", "softmax", "sigmoid")
+RELU = Cure("activation", 'activation="relu" in each hidden layer', "without one, layers together are one linear map.")
+
+
+def findings(program: Program) -> Iterator[Suspicion]:
+    """Yield what is suspect about the layers."""
+    yield from _frozen(program.model)
+    yield from _weights(program.model)
+    yield from _dropout(program.model)
+    yield from _axes(program)
+    yield from _activations(program)
+    yield from _penalties(program)
+    yield from _narrow(program)
+
+
+def _frozen(model: keras.Model) -> Iterator[Suspicion]:
+    train = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    if not train:
+        yield suspect(
+            "frozen",
+            "nothing trains",
+            "the model has no trainable weights: no step can change it.",
+            0.99,
+            0.99,
+            0.99,
+            cures=(
+                Cure(
+                    "unfreeze",
+                    "model.trainable = True, then model.compile(...) again",
+                    "frozen weights stay as they are.",
+                ),
+            ),
+        )
+        return
+    frozen = [layer for layer in all_layers(model) if not layer.trainable and layer.weights and not _holds(layer)]
+    weights = sum(int(np.prod(v.shape)) for layer in frozen for v in layer.weights if "seed" not in v.name)
+    share = weights / (weights + train)
+    last = next((layer for layer in reversed(model.layers) if layer.weights), None)
+    kinds = ("Normalization", "TextVectorization", "StringLookup", "IntegerLookup")
+    frozen = [layer for layer in frozen if type(layer).__name__ not in kinds]
+    if last is not None and last in frozen:
+        yield suspect(
+            "frozen",
+            "a last layer that is frozen",
+            f"the last layer, {last.name}, is frozen: its answers are those of the weights that it was made with.",
+            0.8,
+            0.9,
+            0.5,
+            layer=last.name,
+            cures=(Cure("unfreeze", f'model.get_layer("{last.name}").trainable = True', "then compile again."),),
+        )
+    elif frozen and share > 0.1:
+        yield suspect(
+            "frozen",
+            "layers that are frozen",
+            f"{len(frozen)} layers with {w.share(share)} of the weights are frozen, {frozen[0].name} the first: right "
+            "for what "
+            "was trained before, not for fresh weights.",
+            0.3,
+            0.65,
+            0.1,
+            layer=frozen[0].name,
+            cures=(Cure("unfreeze", f'model.get_layer("{frozen[0].name}").trainable = True', "then compile again."),),
+            share=share,
+        )
+
+
+def _holds(layer: keras.layers.Layer) -> bool:
+    return any(inner is not layer for inner in all_layers(layer))
+
+
+def _activations(program: Program) -> Iterator[Suspicion]:
+    p = program.probed
+    if p.setting is None or len(p.layers) < 2:
+        return
+    kinds = p.setting.kinds
+    hidden = [
+        (name, activation)
+        for name, activation in zip(p.layers[:-1], p.activations[:-1], strict=True)
+        if kinds.get(name, "") in AFFINE
+    ]
+    linear = [name for name, activation in hidden if not activation]
+    attends = any("Attention" in type(layer).__name__ for layer in all_layers(program.model))
+    if linear and not attends and not p.setting.residual:
+        all_of_them = len(linear) == len(hidden) and all(
+            kinds.get(n, "") in (*AFFINE, "BatchNormalization") for n in p.layers
+        )
+        share = len(linear) / len(hidden)
+        told = "no hidden layer has" if all_of_them else f"{len(linear)} of {len(hidden)} hidden layers lack"
+        yield suspect(
+            "activation",
+            "layers without a nonlinearity",
+            f"{told} an activation, {linear[0]} the first: what follows each is one linear map with it.",
+            0.5 if all_of_them else 0.35,
+            0.85 if all_of_them else 0.5 + 0.25 * share,
+            0.3,
+            layer=linear[0],
+            cures=(RELU,),
+            linear=len(linear),
+            hidden=len(hidden),
+        )
+    squeezed = [name for name, activation in hidden if activation == "softmax"]
+    if squeezed and not attends:
+        yield suspect(
+            "activation",
+            "softmax in a hidden layer",
+            f"{squeezed[0]}, a hidden layer, ends in a softmax: its units share 1, and hardly anything passes.",
+            0.5,
+            0.9,
+            0.3,
+            layer=squeezed[0],
+            cures=(RELU,),
+        )
+    bounded = [name for name, activation in hidden if activation in ("sigmoid", "hard_sigmoid")]
+    if bounded:
+        yield suspect(
+            "activation",
+            "sigmoids in hidden layers",
+            f"{len(bounded)} hidden layers, {bounded[0]} the first, have sigmoids, of slope 1/4 at most: gradients "
+            "shrink with "
+            "each, and units begin at 1/2.",
+            0.2,
+            0.45 + 0.1 * min(4, len(bounded)),
+            0.1,
+            layer=bounded[0],
+            cures=(RELU,),
+            sigmoids=len(bounded),
+        )
+    recurrent = [
+        (layer.name, name)
+        for layer in all_layers(program.model)
+        if isinstance(layer, keras.layers.RNN)
+        and (name := getattr(getattr(layer, "activation", None), "__name__", "")) in UNFIT_IN_TIME
+    ]
+    if recurrent:
+        name, activation = recurrent[0]
+        yield suspect(
+            "activation",
+            f"{activation} in a recurrent layer",
+            f"{name} has {activation} in the place of tanh: its state grows or sticks from step to step.",
+            0.3,
+            0.7,
+            0.15,
+            layer=name,
+            cures=(Cure("tanh", 'activation="tanh"', "it keeps the state within bounds, around 0."),),
+        )
+
+
+def _weights(model: keras.Model) -> Iterator[Suspicion]:
+    """Kernels whose units are all alike, or far from the size that keeps signals as they are."""
+    for layer in all_layers(model):
+        kernel = getattr(layer, "kernel", None)
+        if kernel is None or type(layer).__name__ not in AFFINE or not layer.trainable:
+            continue
+        a = np.asarray(keras.ops.convert_to_numpy(kernel), np.float64)
+        units = a.reshape(-1, a.shape[-1])
+        size = float(np.sqrt(np.mean(units**2)))
+        usual = float(np.sqrt(2.0 / (units.shape[0] + units.shape[1])))
+        last = layer is model.layers[-1]
+        if units.shape[1] > 1 and units.std(1).max() <= ALIKE * max(size, ALIKE):
+            if last and size == 0:
+                continue  # a last layer may start at zero
+            yield suspect(
+                "initializer",
+                "units that begin alike",
+                f"all {units.shape[1]} units of {layer.name} begin with the same weights: they stay alike in every "
+                "step.",
+                0.9,
+                0.97,
+                0.4,
+                layer=layer.name,
+                cures=(
+                    Cure(
+                        "glorot uniform", 'kernel_initializer="glorot_uniform"', "units differ only if they are drawn."
+                    ),
+                ),
+                rms=size,
+            )
+            return
+        if units.size >= 32 and (size > OFF * usual or size < usual / (4 * OFF)) and size:
+            yield suspect(
+                "initializer",
+                "weights of an unusual size",
+                f"the weights of {layer.name} begin with rms {w.number(size)}, {w.number(size / usual)} times what "
+                "keeps "
+                "signals of one size (Glorot & Bengio 2010).",
+                0.5,
+                0.85,
+                0.2,
+                layer=layer.name,
+                cures=(Cure("he normal", 'kernel_initializer="he_normal"', "its variance fits the number of inputs."),),
+                ratio=size / usual,
+            )
+            return
+
+
+def _dropout(model: keras.Model) -> Iterator[Suspicion]:
+    layers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Dropout) and layer.rate]
+    if not layers:
+        return
+    strongest = max(layers, key=lambda layer: layer.rate)
+    kept = float(np.prod([1 - layer.rate for layer in layers]))
+    if strongest.rate >= DROPPED or kept < KEPT:
+        told = (
+            f"{strongest.name} drops {w.share(strongest.rate)} of what it gets"
+            if strongest.rate >= DROPPED
+            else f"{len(layers)} dropouts together leave {w.share(kept)}"
+        )
+        yield suspect(
+            "regularization",
+            "dropout that leaves little",
+            f"{told}: training sees hardly anything of what inference does.",
+            0.55 if strongest.rate > 0.85 else 0.4,
+            0.85,
+            0.25,
+            layer=strongest.name,
+            cures=(Cure("dropout", "keras.layers.Dropout(0.2)", "less is dropped."),),
+            rate=strongest.rate,
+            kept=kept,
+        )
+    last = model.layers[-1] if model.layers else None
+    if isinstance(last, keras.layers.Dropout) and last.rate:
+        yield suspect(
+            "regularization",
+            "dropout on the output",
+            f"{last.name} comes last: in training {w.share(last.rate)} of the answers themselves are 0.",
+            0.8,
+            0.92,
+            0.5,
+            layer=last.name,
+            cures=(Cure("dropout", "no Dropout behind the last layer", "answers are not to be dropped."),),
+            rate=last.rate,
+        )
+
+
+def _penalties(program: Program) -> Iterator[Suspicion]:
+    p = program.probed
+    share = p.answers.penalties / p.loss if p.loss and np.isfinite(p.loss) else 0.0
+    if share > BURDEN:
+        yield suspect(
+            "regularization",
+            "penalties that drown the loss",
+            f"penalties are {w.share(share)} of the loss, {w.number(p.answers.penalties)} of {w.number(p.loss)}: what "
+            "is brought "
+            "down are the weights, not the error.",
+            0.45 if share < 0.9 else 0.55,
+            0.9,
+            0.2,
+            cures=(Cure("penalty", "keras.regularizers.L2(1e-4)", "the error weighs more than the weights."),),
+            share=share,
+        )
+
+
+def _narrow(program: Program) -> Iterator[Suspicion]:
+    """A hidden layer so narrow that what comes out cannot tell the classes apart."""
+    p, tasks = program.probed, program.tasks
+    if len(tasks) != 1 or p.setting is None:
+        return
+    task, named = tasks[0], {layer.name: layer for layer in all_layers(program.model)}
+    wanted = min(task.classes, 10) if task.kind in ("one-hot", "class numbers") else task.units
+    for name in p.layers[:-1]:
+        units = getattr(named.get(name), "units", None) or getattr(named.get(name), "filters", None)
+        reconstructs = any(a.shape == task.targets.shape for a in program.inputs)
+        dense = p.setting.kinds.get(name) in ("Dense", "LSTM", "GRU", "SimpleRNN")
+        if dense and units and units < max(2, min(3, wanted)) and not reconstructs:
+            yield suspect(
+                "capacity",
+                "a hidden layer that is too narrow",
+                f"{name} has {units} unit{'s' * (units > 1)}, through which all that is told of {max(wanted, 1)} "
+                "outputs "
+                "has to pass.",
+                0.4,
+                0.75,
+                0.15,
+                layer=name,
+                cures=(Cure("width", "more units, such as 32", "more can be told apart."),),
+                units=units,
+            )
+            return
+
+
+def _axes(program: Program) -> Iterator[Suspicion]:
+    """Pictures whose channels come first, or series whose steps and features are swapped."""
+    first = next((layer for layer in all_layers(program.model) if type(layer).__name__ in ("Conv2D", "Conv1D")), None)
+    a = program.inputs[0]
+    if first is not None and a.ndim == 4 and type(first).__name__ == "Conv2D" and first.data_format == "channels_last":
+        channels, height, width = a.shape[1:]
+        if channels in (1, 3, 4) and height == width and height > 4 * channels:
+            yield suspect(
+                "inputs",
+                "channels first",
+                f"x is (n, {channels}, {height}, {width}), but {first.name} takes the last axis for the channels: it "
+                "sees "
+                f"pictures of {channels} by {height} with {width} channels.",
+                0.75,
+                0.9,
+                0.4,
+                layer=first.name,
+                cures=(Cure("axes", "np.moveaxis(x, 1, -1)", "Keras' layers take channels last."),),
+            )
+    recurrent = next((layer for layer in all_layers(program.model) if isinstance(layer, keras.layers.RNN)), None)
+    if recurrent is not None and a.ndim == 3 and a.dtype.kind == "f" and a.shape[1] == 1 and a.shape[2] >= 4:
+        yield suspect(
+            "inputs",
+            "a series of one step",
+            f"x is (n, 1, {a.shape[2]}): {recurrent.name} gets {a.shape[2]} features in a single step, and has nothing "
+            "to "
+            "remember.",
+            0.4,
+            0.75,
+            0.2,
+            layer=recurrent.name,
+            cures=(Cure("axes", "x.reshape(len(x), steps, 1)", "each value is a step."),),
+        )

@@ -1,0 +1,195 @@
+"""What is wrong with the optimizer's numbers, before they are tried."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from zoo.checkup.program import Program
+from zoo.checkup.suspicion import Suspicion, suspect
+from zoo.telemetry import wording as w
+from zoo.telemetry.findings import Cure
+from zoo.telemetry.keras_private import source_of_rate, trained_by
+from zoo.telemetry.layers import inner_of
+
+ADADELTA = 0.1  # its paper has 1 (Zeiler 2012)
+HEAVY = 0.985  # momentum: of 70 steps and more
+TIGHT = 1e-2  # clipping that leaves less of a gradient
+FADED = 0.02  # of the first rate, within an epoch
+ADAM = Cure("Adam", "keras.optimizers.Adam(0.001)", "its step does not depend on the size of the gradient.")
+
+
+def findings(program: Program) -> Iterator[Suspicion]:
+    """Yield what is suspect about the optimizer."""
+    optimizer = inner_of(getattr(program.model, "optimizer", None))
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return
+    kind, rate = type(optimizer).__name__, rate_at(optimizer, 0)
+    yield from _others(program.model, optimizer)
+    yield from _schedule(program, optimizer)
+    if rate == 0 and not _scheduled(optimizer):
+        yield suspect(
+            "rate",
+            "a learning rate of 0",
+            f"the rate of {kind} is 0: no step changes anything.",
+            0.97,
+            0.99,
+            0.5,
+            cures=(Cure("rate", "model.optimizer.learning_rate = 0.001", "steps need a length."),),
+        )
+    if kind == "Adadelta" and 0 < rate < ADADELTA:
+        yield suspect(
+            "optimizer",
+            "Adadelta at a low rate",
+            f"Adadelta runs at {w.number(rate)}, Keras' default; its steps are made for a rate of 1 (Zeiler 2012), and "
+            "begin "
+            "at a thousandth of that by themselves.",
+            0.7,
+            0.95,
+            0.3,
+            cures=(Cure("Adadelta", "keras.optimizers.Adadelta(1.0)", "the rate of its paper."), ADAM),
+            rate=rate,
+        )
+    if kind == "Ftrl" or (kind == "Adagrad" and rate < 5e-3):
+        yield suspect(
+            "optimizer",
+            f"{kind} at a low rate",
+            f"{kind} runs at {w.number(rate)}, Keras' default, and its steps only get shorter.",
+            0.4,
+            0.8,
+            0.2,
+            cures=(Cure(kind, f"keras.optimizers.{kind}(0.05)", "longer steps."), ADAM),
+            rate=rate,
+        )
+    for name in ("momentum", "beta_1"):
+        value = getattr(optimizer, name, None)
+        if isinstance(value, int | float) and value > HEAVY:
+            yield suspect(
+                "optimizer",
+                "momentum that hardly forgets",
+                f"{name} is {value:g}: a step is a mean over the last {1 / max(1 - value, 1e-9):.0f}, and overshoots "
+                "for as long.",
+                0.5,
+                0.85,
+                0.2,
+                cures=(Cure("momentum", f"{name}=0.9", "the mean of ten steps."),),
+                momentum=value,
+            )
+    epsilon = getattr(optimizer, "epsilon", None)
+    if kind in ("Adam", "AdamW", "Nadam", "Adamax") and isinstance(epsilon, int | float) and epsilon > 1e-2:
+        yield suspect(
+            "optimizer",
+            "an epsilon that drowns the gradient",
+            f"epsilon is {epsilon:g}, added to the size of each gradient: where gradients are smaller, steps are as "
+            "much shorter.",
+            0.4,
+            0.8,
+            0.15,
+            cures=(Cure("epsilon", "epsilon=1e-7", "it is there against a division by 0 alone."),),
+            epsilon=epsilon,
+        )
+    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+        value = getattr(optimizer, name, None)
+        if value and value < TIGHT and kind == "SGD":
+            yield suspect(
+                "optimizer",
+                "clipping that leaves nothing",
+                f"{name} is {value:g}: at a rate of {w.number(rate)} no step is longer than {w.number(value * rate)}.",
+                0.55,
+                0.9,
+                0.2,
+                cures=(Cure("clipping", f"{name}=1.0", "only what is far too large is cut."),),
+                clip=value,
+            )
+    decay = getattr(optimizer, "weight_decay", None)
+    if decay and decay * max(rate, 1e-12) > 5e-3:
+        yield suspect(
+            "regularization",
+            "weight decay that eats the weights",
+            f"weight_decay is {decay:g}: each step takes {w.share(decay * rate)} of every weight.",
+            0.5,
+            0.85,
+            0.2,
+            cures=(Cure("weight decay", "weight_decay=1e-4", "weights keep what they learn."),),
+            decay=decay,
+        )
+
+
+def rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:
+    """Return the rate at a step; NaN where it is no number."""
+    source = source_of_rate(optimizer)
+    try:
+        value = source(step) if isinstance(source, keras.optimizers.schedules.LearningRateSchedule) else source
+        return float(np.asarray(keras.ops.convert_to_numpy(value)))
+    except Exception:  # a schedule of one's own may raise anything
+        return np.nan
+
+
+def _scheduled(optimizer: keras.optimizers.Optimizer) -> bool:
+    return isinstance(source_of_rate(optimizer), keras.optimizers.schedules.LearningRateSchedule)
+
+
+def _schedule(program: Program, optimizer: keras.optimizers.Optimizer) -> Iterator[Suspicion]:
+    if not _scheduled(optimizer):
+        return
+    epoch = max(1, program.count // 32)
+    rates = np.array([rate_at(optimizer, step) for step in np.unique(np.linspace(0, 3 * epoch, 25).astype(int))])
+    if not np.isfinite(rates).all():
+        return
+    highest, last = float(rates.max()), float(rates[8])  # after an epoch of batches of 32
+    if highest <= 0 or last < FADED * highest:
+        step = int(np.argmax(rates < FADED * highest) * 3 * epoch / 24)
+        yield suspect(
+            "schedule",
+            "a rate that falls too soon",
+            f"the schedule brings the rate from {w.number(highest)} to {w.number(last)} within {epoch} steps, an epoch "
+            "in batches "
+            "of 32: what follows hardly moves.",
+            0.55,
+            0.9,
+            0.2,
+            cures=(Cure("schedule", "decay_steps of the whole training", "the rate falls as training ends."),),
+            highest=highest,
+            after_an_epoch=last,
+            step=step,
+        )
+    elif rates[-1] > 5 * rates[0] and rates[0] > 0:
+        yield suspect(
+            "schedule",
+            "a rate that grows",
+            f"the schedule raises the rate from {w.number(float(rates[0]))} to {w.number(float(rates[-1]))} in "
+            f"{3 * epoch} steps.",
+            0.45,
+            0.8,
+            0.2,
+            cures=(Cure("schedule", "a decay_rate below 1", "a rate falls as training ends."),),
+            first=rates[0],
+            last=rates[-1],
+        )
+
+
+def _others(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[Suspicion]:
+    """An optimizer that was built for other weights than the model trains."""
+    if not optimizer.built or not model.trainable_variables:
+        return
+    known = {id(v) for v in trained_by(optimizer)}
+    missed = [v for v in model.trainable_variables if id(v) not in known]
+    if missed and known:
+        yield suspect(
+            "optimizer",
+            "an optimizer of other weights",
+            f"the optimizer was built for other weights: {len(missed)} of the model's "
+            f"{len(model.trainable_variables)}, "
+            f"{missed[0].path} the first, are not among them.",
+            0.8,
+            0.95,
+            0.6,
+            cures=(
+                Cure(
+                    "optimizer",
+                    "a new optimizer for each model, and compile after freezing",
+                    "it keeps a state a weight.",
+                ),
+            ),
+            missed=len(missed),
+        )

@@ -1,0 +1,423 @@
+"""Whether last layer, loss and targets fit each other."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from zoo.checkup.program import Program
+from zoo.checkup.suspicion import Suspicion, suspect
+from zoo.checkup.task import Task
+from zoo.telemetry import wording as w
+from zoo.telemetry.findings import Cure
+
+# What an activation can give at all.
+RANGES = {
+    "softmax": (0.0, 1.0),
+    "sigmoid": (0.0, 1.0),
+    "hard_sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "softsign": (-1.0, 1.0),
+    "relu": (0.0, np.inf),
+    "relu6": (0.0, 6.0),
+    "softplus": (0.0, np.inf),
+    "exponential": (0.0, np.inf),
+}
+REACHED = 1e-3  # of a range: how far beyond its ends targets may lie by rounding
+OUT_OF_REACH = 0.05  # share of the targets
+WITHOUT = 0.02  # share of the targets that may be of no class
+LARGE_TARGETS = 20.0  # rms: by so much the last layer has to grow at small steps
+SMALL_TARGETS = 1e-2
+
+
+def findings(program: Program) -> Iterator[Suspicion]:
+    """Yield what is suspect about outputs, losses and targets."""
+    for task in program.tasks:
+        for rule in (_one_softmax, _labels, _units, _fits, _range, _probabilities, _distance, _scale):
+            yield from rule(task)
+
+
+def _softmax(task: Task) -> Cure:
+    return Cure(
+        "softmax",
+        f'keras.layers.Dense({max(task.classes, task.units)}, activation="softmax")',
+        "one class holds at a time.",
+    )
+
+
+SIGMOID = Cure("sigmoid", 'activation="sigmoid" in the last layer', "each unit says yes or no by itself.")
+BINARY = Cure("binary cross-entropy", 'loss="binary_crossentropy"', "it is the likelihood of yes and no.")
+LINEAR = Cure("linear output", "no activation in the last layer", "it reaches every number.")
+STANDARD = Cure(
+    "targets", "(y - y.mean()) / y.std(), and the answers scaled back", "the output begins with deviation near 1."
+)
+
+
+def _entropy(task: Task) -> Cure:
+    name = "categorical_crossentropy" if task.kind == "one-hot" else "sparse_categorical_crossentropy"
+    return Cure(name.replace("_", " "), f'loss="{name}"', "it is the likelihood of one class among others.")
+
+
+def _one_softmax(task: Task) -> Iterator[Suspicion]:
+    if task.units != 1:
+        return
+    if task.activation == "softmax":
+        yield suspect(
+            "output",
+            "softmax over one unit",
+            f"{task.layer} is a softmax over one unit, which is 1 whatever the input: nothing can be learned.",
+            0.98,
+            0.99,
+            0.9,
+            layer=task.layer,
+            cures=(SIGMOID,),
+        )
+    elif task.loss and task.loss.takes == "categorical":
+        yield suspect(
+            "loss",
+            "categorical cross-entropy of one unit",
+            f"{task.loss.name} compares classes, but {task.layer} has one unit: its share is always 1, and the loss 0.",
+            0.97,
+            0.98,
+            0.9,
+            layer=task.layer,
+            cures=(BINARY, _softmax(task)),
+        )
+
+
+def _labels(task: Task) -> Iterator[Suspicion]:
+    """Class numbers that the loss cannot take."""
+    if task.loss is None or task.targets.dtype.kind not in "biuf":
+        return
+    y = task.targets.reshape(-1).astype(np.float64)
+    y = y[np.isfinite(y)]
+    if not y.size:
+        return
+    values = np.unique(y[:20_000])
+    if task.loss.takes == "sparse":
+        if (values != np.round(values)).any():
+            yield suspect(
+                "labels",
+                "class numbers that are no whole numbers",
+                f"{task.loss.name} takes whole class numbers, but y holds {len(values)} values such as "
+                f"{w.number(float(values[values != np.round(values)][0]))}: cut down to whole ones they are other "
+                "classes.",
+                0.97,
+                0.98,
+                0.9,
+                cures=(Cure("labels", 'y.astype("int32"), not scaled', "a class number is a name, not an amount."),),
+                values=len(values),
+            )
+        elif values.max() >= task.units or values.min() < 0:
+            one = values.min() == 1 and values.max() == task.units
+            told = "labels begin at 1" if one else f"labels go from {values.min():.0f} to {values.max():.0f}"
+            cure = "y - 1" if one else f"a last layer of {values.max() + 1:.0f} units, or labels from 0 on"
+            yield suspect(
+                "labels",
+                "labels beyond the output's units",
+                f"{told}, but {task.layer} has {task.units} units, for the classes 0 to {task.units - 1}.",
+                0.97,
+                0.98,
+                0.9,
+                layer=task.layer,
+                cures=(Cure("labels", cure, "each class number is that of a unit."),),
+                largest=values.max(),
+                smallest=values.min(),
+            )
+    elif task.loss.takes == "binary" and (values.min() < 0 or values.max() > 1):
+        two = len(values) == 2
+        if task.units == 1 and not two:
+            yield from _too_few(task, len(values))
+        told = f"from {w.number(float(values.min()))} to {w.number(float(values.max()))}"
+        yield suspect(
+            "labels" if two or len(values) <= 20 else "loss",
+            "targets that are no probabilities",
+            f"{task.loss.name} takes targets in [0, 1], but y goes {told}: its loss has no bottom there.",
+            0.96,
+            0.98,
+            0.8 if two else 0.9,
+            cures=(
+                Cure("labels", "(y == y.max()).astype('float32')", "two classes are 0 and 1.")
+                if two
+                else Cure("mean squared error", 'loss="mse"', "numbers are compared by their distance.")
+                if task.kind == "numbers"
+                else _entropy(task),
+            ),
+            largest=values.max(),
+            smallest=values.min(),
+        )
+
+
+def _too_few(task: Task, classes: int) -> Iterator[Suspicion]:
+    yield suspect(
+        "output",
+        "one unit for several classes",
+        f"y has {classes} classes, but {task.layer} has one unit, which tells two apart.",
+        0.9,
+        0.97,
+        0.6,
+        layer=task.layer,
+        cures=(
+            Cure("softmax", f'keras.layers.Dense({classes}, activation="softmax")', "each class has a unit."),
+            Cure("loss", 'loss="sparse_categorical_crossentropy"', "it takes class numbers."),
+        ),
+        classes=classes,
+    )
+
+
+def _units(task: Task) -> Iterator[Suspicion]:
+    """One unit, and a bounded one, for what has more than two values of a class."""
+    if task.units != 1 or task.loss is None or task.loss.takes in ("sparse", "categorical"):
+        return
+    y = task.targets.reshape(-1)
+    if y.dtype.kind not in "biuf" or (task.loss.takes == "binary" and (np.min(y) < 0 or np.max(y) > 1)):
+        return
+    values = np.unique(y[:20_000])
+    whole = (values == np.round(values)).all()
+    if whole and 2 < len(values) <= 20 and task.activation in ("sigmoid", "softmax"):
+        yield from _too_few(task, len(values))
+
+
+def _fits(task: Task) -> Iterator[Suspicion]:
+    """Activation and loss that are made for other targets."""
+    if task.loss is None or task.units < 2:
+        return
+    if task.kind == "several labels" and task.activation == "softmax":
+        several = float(np.mean(task.targets.reshape(-1, task.units).sum(1) > 1)) if task.targets.size else 0.0
+        yield suspect(
+            "output",
+            "softmax where several labels hold at once",
+            f"{w.share(several)} of the samples have several labels, but the softmax of {task.layer} shares 1 among "
+            "all.",
+            0.85,
+            0.95,
+            0.55,
+            layer=task.layer,
+            cures=(SIGMOID, BINARY),
+            several=several,
+        )
+    if task.kind == "several labels" and task.loss.takes == "categorical":
+        yield suspect(
+            "loss",
+            "a loss of one class for several labels",
+            f"{task.loss.name} is made for one class a sample, but several labels hold at once.",
+            0.6,
+            0.85,
+            0.4,
+            cures=(BINARY,),
+        )
+    if task.kind == "one-hot" and task.activation == "softmax":
+        without = float(np.mean(task.targets.reshape(-1, task.targets.shape[-1]).sum(-1) == 0))
+        if without > WITHOUT:
+            yield suspect(
+                "labels",
+                "targets without a class",
+                f"{w.share(without)} of the targets of {task.at} are of no class, all zeros: the softmax of "
+                f"{task.layer} has to give 1 to some, and they cost nothing, whatever it says.",
+                0.5,
+                0.92,
+                0.35,
+                layer=task.layer,
+                cures=(Cure("labels", "a class of its own for what has none", "each target adds up to 1."),),
+                without=without,
+            )
+    one = task.kind in ("one-hot", "class numbers")
+    if one and task.loss.takes == "binary" and task.units > 2:
+        yield suspect(
+            "loss",
+            "binary cross-entropy for one class among several",
+            f"{task.loss.name} judges each of {task.units} units by itself, of which one is right: saying no to all is "
+            f"{w.share(1 - 1 / task.units)} right.",
+            0.4 if task.activation != "softmax" else 0.5,
+            0.85,
+            0.2,
+            cures=(_entropy(task), _softmax(task)),
+            units=task.units,
+        )
+    if one and task.activation == "sigmoid" and task.loss.takes in ("categorical", "sparse"):
+        yield suspect(
+            "output",
+            "sigmoids for one class among several",
+            f"the sigmoids of {task.layer} do not compete, but {task.loss.name} takes shares that add up to 1.",
+            0.5,
+            0.85,
+            0.3,
+            layer=task.layer,
+            cures=(_softmax(task),),
+        )
+
+
+def _range(task: Task) -> Iterator[Suspicion]:
+    """Numbers that the last activation cannot give."""
+    if task.activation not in RANGES or task.kind == "none" or task.targets.dtype.kind not in "biuf":
+        return
+    low, high = RANGES[task.activation]
+    y = np.asarray(task.targets, np.float64)
+    y = y[np.isfinite(y)]
+    distance = task.loss is None or task.loss.takes in ("distance", "other")
+    if not distance or not y.size or (task.loss is not None and "Hinge" in task.loss.name):
+        return
+    beyond = float(np.mean((y < low - REACHED) | (y > high + REACHED)))
+    if beyond:
+        told = f"from {w.number(float(y.min()))} to {w.number(float(y.max()))}"
+        yield suspect(
+            "output",
+            "an output that cannot reach the targets",
+            f"{w.share(beyond)} of the targets, which go {told}, lie beyond what the {task.activation} of {task.layer} "
+            "can give.",
+            0.95 if beyond > OUT_OF_REACH else 0.5,
+            0.97 if beyond > OUT_OF_REACH else 0.75,
+            0.55 if beyond > 0.2 else 0.4,
+            layer=task.layer,
+            cures=(LINEAR, STANDARD),
+            beyond=beyond,
+        )
+    elif task.activation == "relu" and task.kind == "numbers":
+        yield suspect(
+            "output",
+            "ReLU on the output",
+            f"{task.layer} ends in a ReLU: where it is 0 it has no gradient, and a unit that is 0 everywhere stays so.",
+            0.3,
+            0.8,
+            0.2,
+            layer=task.layer,
+            cures=(LINEAR,),
+        )
+    elif task.activation == "softmax" and task.kind == "numbers" and task.units > 1:
+        yield suspect(
+            "output",
+            "softmax for numbers",
+            f"the softmax of {task.layer} shares 1 among {task.units} units, but the targets are numbers.",
+            0.5,
+            0.85,
+            0.3,
+            layer=task.layer,
+            cures=(LINEAR,),
+        )
+
+
+def _probabilities(task: Task) -> Iterator[Suspicion]:
+    """Logits where the loss takes probabilities, or the reverse."""
+    if task.loss is None or task.loss.own or task.loss.takes not in ("sparse", "categorical", "binary"):
+        return
+    if task.activation is None:
+        return
+    right = "sigmoid" if task.loss.takes == "binary" else "softmax"
+    if task.loss.logits:
+        if task.activation in ("softmax", "sigmoid"):
+            # Keras finds the logits behind a softmax or sigmoid on TensorFlow, and takes them.
+            found = keras.config.backend() == "tensorflow"
+            yield suspect(
+                "loss",
+                "probabilities given to a loss of logits",
+                f"{task.layer} ends in a {task.activation}, and {task.loss.name} (from_logits=True) applies another: "
+                "the "
+                "answers can hardly differ.",
+                0.3 if found else 0.8,
+                0.5 if found else 0.95,
+                0.2 if found else 0.5,
+                layer=task.layer,
+                cures=(Cure("the loss", "from_logits=False", "a softmax is applied once."),),
+            )
+        return
+    if task.activation in ("softmax", "sigmoid", "hard_sigmoid"):
+        return
+    what = f"a {task.activation}" if task.activation else "no activation"
+    name = task.loss.name
+    learned = 0.55
+    yield suspect(
+        "output",
+        "a last layer that gives no probabilities",
+        f"{name} takes probabilities, but {task.layer} has {what}: what it gives is cut off at 0 and 1, and has no "
+        "gradient "
+        "there.",
+        0.9,
+        0.96,
+        learned,
+        layer=task.layer,
+        cures=(_softmax(task) if right == "softmax" else SIGMOID,),
+    )
+    if not task.activation:
+        yield suspect(
+            "loss",
+            "logits given to a loss of probabilities",
+            f"{name} is not told that it is given logits by {task.layer}.",
+            0.85,
+            0.94,
+            0.5,
+            layer=task.layer,
+            cures=(Cure("the loss", f"keras.losses.{name}(from_logits=True)", f"it applies the {right} itself."),),
+        )
+
+
+def _distance(task: Task) -> Iterator[Suspicion]:
+    """Distances between classes, and classes for numbers."""
+    if task.loss is None:
+        return
+    if task.loss.takes == "distance" and task.kind in ("one-hot", "several labels", "binary"):
+        ends = {"one-hot": "softmax", "several labels": "sigmoid", "binary": "sigmoid"}[task.kind]
+        yield suspect(
+            "loss",
+            "a distance for classes",
+            f"{task.loss.name} measures distances, but the targets of {task.at} are classes: where a {ends} is surely "
+            "wrong its gradient vanishes.",
+            0.35,
+            0.75,
+            0.15,
+            cures=(BINARY if task.kind != "one-hot" else _entropy(task),),
+        )
+    if task.loss.takes in ("sparse", "categorical") and task.kind == "numbers" and task.units > 1:
+        y = np.asarray(task.targets, np.float64)
+        shares = y.ndim == 2 and (y >= 0).all() and np.allclose(y.sum(-1), 1, atol=1e-2)
+        if not shares and task.loss.takes == "categorical":
+            yield suspect(
+                "loss",
+                "a loss of classes for numbers",
+                f"{task.loss.name} takes shares of classes, but the targets of {task.at} are numbers that do not add "
+                "up "
+                "to 1.",
+                0.85,
+                0.95,
+                0.6,
+                cures=(Cure("mean squared error", 'loss="mse"', "numbers are compared by their distance."),),
+            )
+
+
+def _scale(task: Task) -> Iterator[Suspicion]:
+    if task.kind != "numbers" or task.loss is None or task.loss.takes != "distance":
+        return
+    y = np.asarray(task.targets, np.float64)
+    y = y[np.isfinite(y)]
+    if not y.size or not y.std() > 0:
+        return
+    rms, deviation, mean = float(np.sqrt(np.mean(y**2))), float(y.std()), float(abs(y.mean()))
+    span = f"targets go from {w.number(float(y.min()))} to {w.number(float(y.max()))}"
+    if rms > LARGE_TARGETS:
+        told, sure = f"{span}: the last layer begins near 0 and has {w.number(rms)} times to grow.", min(1.0, rms / 1e3)
+        yield suspect(
+            "targets",
+            "targets of a large scale",
+            told,
+            0.45,
+            0.7 + 0.2 * sure,
+            0.3,
+            cures=(STANDARD,),
+            rms=rms,
+            deviation=deviation,
+            mean=mean,
+        )
+    elif deviation < SMALL_TARGETS or mean > 20 * deviation:
+        yield suspect(
+            "targets",
+            "targets that hardly differ beside their size",
+            f"{span}, with deviation {w.number(deviation)} around {w.number(float(y.mean()))}: the loss is nearly all "
+            "had "
+            "by their mean.",
+            0.4,
+            0.75,
+            0.3,
+            cures=(STANDARD,),
+            rms=rms,
+            deviation=deviation,
+            mean=mean,
+        )

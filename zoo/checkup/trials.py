@@ -1,0 +1,185 @@
+"""Some dozens of steps on the model itself, after which every weight is put back: what another rate would come to."""
+
+import contextlib
+import dataclasses
+import time
+import warnings
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from zoo.checkup.program import Program
+from zoo.telemetry.keras_private import loss_tracker
+from zoo.telemetry.layers import all_layers, inner_of, replaced
+
+SIZE = 32  # of a batch, Keras' default
+STEPS = 40
+FACTORS = (1.0, 0.1, 10.0, 0.01, 100.0)  # of the rate
+LATE = 8  # last steps, whose median is what a trial came to
+FEW = 24  # samples that any net should fit
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What some steps came to.
+
+    Attributes:
+        factor: of the program's own rate.
+        losses: (steps,) of the batches, in training.
+        baseline: what the best constant answer costs.
+    """
+
+    factor: float
+    losses: np.ndarray
+    baseline: float
+
+    @property
+    def share(self) -> float:
+        """The late loss over the best constant's, or over the first where that is not known; infinite for no number."""
+        late = float(np.median(self.losses[-LATE:])) if len(self.losses) else np.nan
+        reference = self.baseline if self.baseline > 0 else float(self.losses[0])
+        return late / reference if np.isfinite(late) and reference > 0 else np.inf
+
+
+@dataclasses.dataclass(frozen=True)
+class Trials:
+    """All that was tried.
+
+    Attributes:
+        rate: the program's own.
+        by_factor: trials over all data, by the factor of the rate.
+        few: by the factor, trials on a few samples again and again.
+        standard: a trial with the inputs standardized, at the program's own rate; `None` if it was not needed.
+        steps: of each trial.
+        left: why no more was tried, or "".
+    """
+
+    rate: float
+    by_factor: dict[float, Trial]
+    few: dict[float, Trial] = dataclasses.field(default_factory=dict)
+    standard: Trial | None = None
+    steps: int = STEPS
+    left: str = ""
+
+    @property
+    def own(self) -> Trial | None:
+        return self.by_factor.get(1.0)
+
+    def best(self, factors: tuple[float, ...]) -> Trial | None:
+        """Return the trial that came lowest among those with one of `factors`."""
+        found = [self.by_factor[f] for f in factors if f in self.by_factor]
+        return min(found, key=lambda trial: trial.share) if found else None
+
+
+def tried(program: Program, seconds: float) -> Trials:
+    """Try some rates, within about as many seconds. Every variable of the model is as before when it returns."""
+    model, optimizer = program.model, program.model.optimizer
+    plain = type(model).train_step is keras.Model.train_step
+    nothing = Trials(np.nan, {})
+    if not plain or not isinstance(optimizer, keras.optimizers.Optimizer) or not model.trainable_variables:
+        return dataclasses.replace(nothing, left="the model has a training step of its own, or nothing to train.")
+    if not program.finite or not len(program.targets):
+        return dataclasses.replace(nothing, left="the data hold values that are no numbers, or no targets.")
+    from zoo.checkup.optimizer import rate_at
+
+    rate = max(rate_at(inner_of(optimizer), step) for step in (0, 1, 100))
+    if not np.isfinite(rate) or rate <= 0:
+        return dataclasses.replace(nothing, left="the learning rate is no number above 0.")
+    ends = time.monotonic() + seconds
+    with _borrowed(model, optimizer, rate) as steps:
+        found: dict[float, Trial] = {}
+        baseline = program.probed.baseline
+        begun = time.monotonic()
+        for factor in FACTORS:
+            if factor == 0.01 and found[0.1].share < 0.9 and found[1.0].share < 0.9:
+                continue
+            found[factor] = Trial(factor, steps(program, factor * rate, STEPS, ends), baseline)
+            if time.monotonic() + 1.3 * (time.monotonic() - begun) / len(found) > ends:
+                return Trials(rate, found, left="there was no time for more.")
+        few: dict[float, Trial] = {}
+        if min(trial.share for trial in found.values()) > 0.9:
+            best = min(found.values(), key=lambda trial: trial.share).factor
+            for factor in dict.fromkeys((1.0, best)):
+                losses = steps(program, factor * rate, 2 * STEPS, ends, few=FEW)
+                few[factor] = Trial(factor, losses, baseline)
+        standard = None
+        if any(
+            a.dtype.kind == "f" and not 0.1 < np.sqrt(np.mean(a[:ONE].astype(float) ** 2)) < 10 for a in program.inputs
+        ):
+            standard = Trial(1.0, steps(program, rate, STEPS, ends, standardized=True), baseline)
+    return Trials(rate, found, few, standard)
+
+
+ONE = 1_000  # samples that tell the scale
+
+
+@contextlib.contextmanager
+def _borrowed(model: keras.Model, optimizer: keras.optimizers.Optimizer, rate: float) -> Iterator:
+    """Yield a function that trains the model from the weights of now; put all back at the end."""
+    config = optimizer.get_config()
+    (config["inner_optimizer"]["config"] if "inner_optimizer" in config else config)["learning_rate"] = rate
+    twin = type(optimizer).from_config(config)
+    inner = inner_of(twin)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        twin.build(model.trainable_variables)
+    kept = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in [*_variables(model), *twin.variables]]
+    own = [(model, "optimizer", twin), (model, "train_function", None), (model, "compute_metrics", _only_loss(model))]
+
+    def put_back() -> None:
+        for variable, value in kept:
+            variable.assign(value)
+
+    def steps(
+        program: Program, rate: float, count: int, ends: float, few: int = 0, standardized: bool = False
+    ) -> np.ndarray:
+        put_back()
+        inner.learning_rate = rate
+        losses = []
+        scale = [_scale_of(a) for a in program.inputs] if standardized else []
+        for i in range(count):
+            x, y = program.batch(few or SIZE, 0 if few else i * SIZE)
+            if standardized:
+                leaves = [(a - m) / s for a, (m, s) in zip(keras.tree.flatten(x), scale, strict=True)]
+                x = keras.tree.pack_sequence_as(x, leaves)
+            model.reset_metrics()
+            losses.append(float(model.train_on_batch(x, y, return_dict=True)["loss"]))
+            if not np.isfinite(losses[-1]) or time.monotonic() > ends:
+                break
+        return np.array(losses)
+
+    with replaced(*own), _same_draws():
+        try:
+            yield steps
+        finally:
+            put_back()
+            model.reset_metrics()
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """Return the model's variables, and the states of recurrent layers, which are not among them."""
+    states = [keras.tree.flatten(getattr(layer, "states", None)) for layer in all_layers(model)]
+    return [*model.variables, *(v for found in states for v in found if isinstance(v, keras.Variable))]
+
+
+@contextlib.contextmanager
+def _same_draws() -> Iterator[None]:
+    """Within it, torch's own generator, from which Keras draws dropout there, is not advanced."""
+    if keras.config.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
+
+
+def _only_loss(model: keras.Model):
+    return lambda *args, **kwargs: {"loss": loss_tracker(model).result()}
+
+
+def _scale_of(a: np.ndarray) -> tuple:
+    flat = a.astype(np.float32)
+    over = 0 if a.ndim == 2 else None
+    return flat.mean(over), flat.std(over) + 1e-7
