@@ -6,8 +6,8 @@
     python benchmarks/programs.py --only so56076672   # one, with all that was found
 
 Each program is trained as reported and as repaired (`program_cases.py`), with `zoo.Doctor` in its `fit`. Detected: the
-verdict is neither healthy nor undecided, or a finding is a fault; on a repaired program that is a false alarm. Named: what
-the repair changes is among the first causes, the verdict's first, then those of the other faults.
+verdict is neither healthy nor undecided, or a finding is a fault; on a repaired program that is a false alarm. Named:
+what the repair changes is among the first causes, the verdict's first, then those of the other faults.
 """
 
 import argparse
@@ -44,7 +44,8 @@ def main() -> None:
         from programs_held_out import PROGRAMS
     programs = [p for p in PROGRAMS if not arguments.only or any(part in p.name for part in arguments.only)]
     if arguments.truth:
-        sys.exit(not all([confirmed(program) for program in programs]))
+        stand = [confirmed(program) for program in programs]
+        sys.exit(not all(stand))
     count: Counter = Counter()
     for program in programs:
         for fixed in (False, True):
