@@ -118,7 +118,12 @@ def examine(model: keras.Model, x: Any, y: Any = None, validation_data: Any = No
     if program.tasks:
         told = told_by(program, program.tasks[0])
         suspicions += look(lambda: _untold(program, told))
-    trials = tried(program, SECONDS)
+    try:
+        trials = tried(program, SECONDS)
+    except Exception:  # of a program whose steps raise: its own `fit` will tell
+        if RAISE:
+            raise
+        trials = Trials(np.nan, {}, left="a step raised.")
     suspicions += look(lambda: learning.findings(trials))
     return Examination(program, suspicions, told, trials, time.monotonic() - begun)
 

@@ -143,6 +143,9 @@ def _borrowed(model: keras.Model, optimizer: keras.optimizers.Optimizer, rate: f
             if standardized:
                 leaves = [(a - m) / s for a, (m, s) in zip(keras.tree.flatten(x), scale, strict=True)]
                 x = keras.tree.pack_sequence_as(x, leaves)
+            if keras.config.backend() == "torch":  # `fit` hands tensors to a person's own loss, `train_on_batch` arrays
+                x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+                y = keras.tree.map_structure(keras.ops.convert_to_tensor, y)
             model.reset_metrics()
             losses.append(float(model.train_on_batch(x, y, return_dict=True)["loss"]))
             if not np.isfinite(losses[-1]) or time.monotonic() > ends:
