@@ -587,7 +587,7 @@ CROSS_ENTROPIES = ("categorical_crossentropy", "sparse_categorical_crossentropy"
 
 
 def umlaut(seen: Seen) -> list[Message]:
-    """Schoop et al. 2021, UMLAUT (CHI), section 4 and github.com/BerkeleyHCI/umlaut, umlaut/heuristics.py.
+    """Schoop et al. 2021, UMLAUT (CHI), as in github.com/BerkeleyHCI/umlaut, umlaut/heuristics.py.
 
     Its twelve heuristics with their thresholds; critical errors first, then errors, then warnings, as its messages call
     themselves (umserver/errors.py). Read so that it is served: a softmax inside a layer counts as one; the softmax is
@@ -658,7 +658,7 @@ def _umlaut_warnings(seen: Seen) -> Iterator[Message]:
 
 
 def neuralint(seen: Seen) -> list[Message]:
-    """Nikanjam et al. 2021, NeuraLint (TOSEM), section 4 and github.com/neuralint/neuralint.
+    """Nikanjam et al. 2021, NeuraLint (TOSEM), as in github.com/neuralint/neuralint.
 
     The graph rules (DNN-metamodel.gps/check*.gpr) by the sentences that grooveParser.py gives them, as far as a Keras
     model can break them: mismatched shapes raise while it is built, and the rules of a session (missing or repeated
@@ -761,14 +761,14 @@ def _neuralint_deep(seen: Seen) -> Iterator[Message]:
 
 
 def deepdiagnosis(seen: Seen) -> list[Message]:
-    """Wardat et al. 2022, DeepDiagnosis (ICSE), section 3 and github.com/DeepDiagnosis/ICSE2022, callback/callbacks.py.
+    """Wardat et al. 2022, DeepDiagnosis (ICSE), as in github.com/DeepDiagnosis/ICSE2022, callback/callbacks.py.
 
     It ends training at the first of its eight symptoms and tells one fix, found by the decision trees of that file:
     weights of a variance outside [1e-5, 10], inputs outside [-1, 1], an update ratio rate |g| / |w| outside
-    [1e-5, 0.1], in an order that depends on the symptom. Read so that it is served: norms in that ratio are of the
-    kernels (the file takes their means); gradients and weights have to be zero, or unchanged, all over, not on average
-    alone, as those of two softmax units are; an activation inside a layer counts as one behind it; a loss from logits
-    wants no softmax; what it does every five epochs is done after the last where there are fewer, of three looks on;
+    [1e-5, 0.1], in an order that depends on the symptom. Read so that it is served: variances and norms are of the
+    kernels (the file takes their means' instead); gradients and weights have to be zero, or unchanged, all over, not on
+    average alone, as those of two softmax units are; an activation inside a layer counts as one behind it; a loss from
+    logits wants no softmax; what it does every five epochs is done after the last where there are fewer, of three looks on;
     an accuracy is compared over fewer epochs than its twenty where it stays below 0.7.
     """
     return _told(seen, _deepdiagnosis)[:1]
@@ -875,7 +875,7 @@ PROBLEMS = {
 
 
 def autotrainer(seen: Seen) -> list[Message]:
-    """Zhang et al. 2021, AUTOTRAINER (ICSE), section III; github.com/shiningrain/AUTOTRAINER, AutoTrainer/utils.
+    """Zhang et al. 2021, AUTOTRAINER (ICSE), as in github.com/shiningrain/AUTOTRAINER, AutoTrainer/utils.
 
     The rules on gradients and accuracies are `other_tools.autotrainer`, with the published thresholds (utils.py,
     default_param), for runs whose accuracy is below Theta = 0.7; oscillation is asked of converged ones as well, and a
