@@ -768,8 +768,8 @@ def deepdiagnosis(seen: Seen) -> list[Message]:
     [1e-5, 0.1], in an order that depends on the symptom. Read so that it is served: variances and norms are of the
     kernels (the file takes their means' instead); gradients and weights have to be zero, or unchanged, all over, not on
     average alone, as those of two softmax units are; an activation inside a layer counts as one behind it; a loss from
-    logits wants no softmax; what it does every five epochs is done after the last where there are fewer, of three looks on;
-    an accuracy is compared over fewer epochs than its twenty where it stays below 0.7.
+    logits wants no softmax; what it does every five epochs is done after the last where there are fewer, of three looks
+    on; an accuracy is compared over fewer epochs than its twenty where it stays below 0.7.
     """
     return _told(seen, _deepdiagnosis)[:1]
 
