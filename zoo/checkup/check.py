@@ -178,8 +178,7 @@ def _untold(program: Program, told: float) -> Iterator[Suspicion]:
         "data",
         "targets that the inputs do not tell",
         f"neither trees nor a linear model tell anything of the targets of {task.at} on samples held out: look whether "
-        "x and "
-        "y are in the same order, and whether x can tell y at all.",
+        "x and y are in the same order, and whether x can tell y at all.",
         0.4,
         0.7,
         0.1,

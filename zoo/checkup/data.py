@@ -41,8 +41,7 @@ def _not_finite(program: Program) -> Iterator[Suspicion]:
                 "data",
                 f"{what}s that are no numbers",
                 f"{len(rows):,} of {len(a):,} {what} rows hold NaN or infinity, the first is row {rows[0]}, in "
-                f"{where}: one "
-                "such batch makes every weight NaN.",
+                f"{where}: one such batch makes every weight NaN.",
                 0.99,
                 0.99,
                 0.9,
@@ -189,8 +188,7 @@ def _rows(program: Program) -> Iterator[Suspicion]:
                 "data",
                 "rows sorted by class",
                 f"the rows of {task.at} are sorted by class: validation_split takes the last ones, which may be of a "
-                "class "
-                "that training never sees, and without shuffling each batch knows one class.",
+                "class that training never sees, and without shuffling each batch knows one class.",
                 0.45,
                 0.5,
                 0.3,
@@ -230,8 +228,7 @@ def _validation(program: Program) -> Iterator[Suspicion]:
                 "data",
                 "validation data of another scale",
                 f"validation inputs have {w.number(ratio)} times the deviation of the training inputs, and their mean "
-                "lies "
-                f"{w.number(shift)} deviations away: they were not prepared in the same way.",
+                f"lies {w.number(shift)} deviations away: they were not prepared in the same way.",
                 0.85,
                 0.9,
                 0.6,

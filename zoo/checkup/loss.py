@@ -52,8 +52,7 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
             "loss",
             "a loss that is no number at perfect answers",
             f"{loss.name} is not a finite number where the answers are exactly right, as a logarithm of 0: one sure "
-            "answer "
-            "makes every weight NaN.",
+            "answer makes every weight NaN.",
             0.7,
             0.95,
             0.35,
@@ -77,8 +76,7 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
             "loss",
             "a loss that perfect answers do not bring down",
             f"perfect answers cost {w.number(best)} under {loss.name}, and the best constant answer "
-            f"{w.number(constant)}: "
-            f"little can be learned by it{why}.",
+            f"{w.number(constant)}: little can be learned by it{why}.",
             0.75,
             0.95,
             0.45,
@@ -98,8 +96,7 @@ def _rewards(task: Task, best: float, other: float) -> Suspicion:
         "loss",
         "a loss that rewards wrong answers",
         f"perfect answers cost {w.number(best)} under {task.loss.name}, others {w.number(other)}: what it brings down "
-        "is not "
-        "the error. Look at its sign, and at the order of its arguments (y_true, y_pred).",
+        "is not the error. Look at its sign, and at the order of its arguments (y_true, y_pred).",
         0.9,
         0.97,
         0.5,
@@ -152,8 +149,7 @@ def _broadcast(task: Task, y: np.ndarray, answer: np.ndarray, cost) -> Iterator[
             "loss",
             "shapes that spread in the loss",
             f"y is ({len(y)},) and the answers are ({len(y)}, 1): {task.loss.name} compares every answer with every "
-            "target, "
-            f"and gives {w.number(flat)} where pairs cost {w.number(column)}.",
+            f"target, and gives {w.number(flat)} where pairs cost {w.number(column)}.",
             0.9,
             0.97,
             0.5,

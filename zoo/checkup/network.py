@@ -73,8 +73,7 @@ def _frozen(model: keras.Model) -> Iterator[Suspicion]:
             "frozen",
             "layers that are frozen",
             f"{len(frozen)} layers with {w.share(share)} of the weights are frozen, {frozen[0].name} the first: right "
-            "for what "
-            "was trained before, not for fresh weights.",
+            "for what was trained before, not for fresh weights.",
             0.3,
             0.65,
             0.1,
@@ -136,8 +135,7 @@ def _activations(program: Program) -> Iterator[Suspicion]:
             "activation",
             "sigmoids in hidden layers",
             f"{len(bounded)} hidden layers, {bounded[0]} the first, have sigmoids, of slope 1/4 at most: gradients "
-            "shrink with "
-            "each, and units begin at 1/2.",
+            "shrink with each, and units begin at 1/2.",
             0.2,
             0.45 + 0.1 * min(4, len(bounded)),
             0.1,
@@ -201,8 +199,7 @@ def _weights(model: keras.Model) -> Iterator[Suspicion]:
                 "initializer",
                 "weights of an unusual size",
                 f"the weights of {layer.name} begin with rms {w.number(size)}, {w.number(size / usual)} times what "
-                "keeps "
-                "signals of one size (Glorot & Bengio 2010).",
+                "keeps signals of one size (Glorot & Bengio 2010).",
                 0.5,
                 0.85,
                 0.2,
@@ -260,8 +257,7 @@ def _penalties(program: Program) -> Iterator[Suspicion]:
             "regularization",
             "penalties that drown the loss",
             f"penalties are {w.share(share)} of the loss, {w.number(p.answers.penalties)} of {w.number(p.loss)}: what "
-            "is brought "
-            "down are the weights, not the error.",
+            "is brought down are the weights, not the error.",
             0.45 if share < 0.9 else 0.55,
             0.9,
             0.2,
@@ -286,8 +282,7 @@ def _narrow(program: Program) -> Iterator[Suspicion]:
                 "capacity",
                 "a hidden layer that is too narrow",
                 f"{name} has {units} unit{'s' * (units > 1)}, through which all that is told of {max(wanted, 1)} "
-                "outputs "
-                "has to pass.",
+                "outputs has to pass.",
                 0.4,
                 0.75,
                 0.15,
@@ -309,8 +304,7 @@ def _axes(program: Program) -> Iterator[Suspicion]:
                 "inputs",
                 "channels first",
                 f"x is (n, {channels}, {height}, {width}), but {first.name} takes the last axis for the channels: it "
-                "sees "
-                f"pictures of {channels} by {height} with {width} channels.",
+                f"sees pictures of {channels} by {height} with {width} channels.",
                 0.75,
                 0.9,
                 0.4,
@@ -323,8 +317,7 @@ def _axes(program: Program) -> Iterator[Suspicion]:
             "inputs",
             "a series of one step",
             f"x is (n, 1, {a.shape[2]}): {recurrent.name} gets {a.shape[2]} features in a single step, and has nothing "
-            "to "
-            "remember.",
+            "to remember.",
             0.4,
             0.75,
             0.2,

@@ -42,8 +42,7 @@ def findings(program: Program) -> Iterator[Suspicion]:
             "optimizer",
             "Adadelta at a low rate",
             f"Adadelta runs at {w.number(rate)}, Keras' default; its steps are made for a rate of 1 (Zeiler 2012), and "
-            "begin "
-            "at a thousandth of that by themselves.",
+            "begin at a thousandth of that by themselves.",
             0.7,
             0.95,
             0.3,
@@ -143,8 +142,7 @@ def _schedule(program: Program, optimizer: keras.optimizers.Optimizer) -> Iterat
             "schedule",
             "a rate that falls too soon",
             f"the schedule brings the rate from {w.number(highest)} to {w.number(last)} within {epoch} steps, an epoch "
-            "in batches "
-            "of 32: what follows hardly moves.",
+            "in batches of 32: what follows hardly moves.",
             0.55,
             0.9,
             0.2,
@@ -179,8 +177,7 @@ def _others(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterat
             "optimizer",
             "an optimizer of other weights",
             f"the optimizer was built for other weights: {len(missed)} of the model's "
-            f"{len(model.trainable_variables)}, "
-            f"{missed[0].path} the first, are not among them.",
+            f"{len(model.trainable_variables)}, {missed[0].path} the first, are not among them.",
             0.8,
             0.95,
             0.6,

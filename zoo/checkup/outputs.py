@@ -311,8 +311,7 @@ def _probabilities(task: Task) -> Iterator[Suspicion]:
                 "loss",
                 "probabilities given to a loss of logits",
                 f"{task.layer} ends in a {task.activation}, and {task.loss.name} (from_logits=True) applies another: "
-                "the "
-                "answers can hardly differ.",
+                "the answers can hardly differ.",
                 0.3 if found else 0.8,
                 0.5 if found else 0.95,
                 0.2 if found else 0.5,
@@ -329,8 +328,7 @@ def _probabilities(task: Task) -> Iterator[Suspicion]:
         "output",
         "a last layer that gives no probabilities",
         f"{name} takes probabilities, but {task.layer} has {what}: what it gives is cut off at 0 and 1, and has no "
-        "gradient "
-        "there.",
+        "gradient there.",
         0.9,
         0.96,
         learned,
@@ -374,8 +372,7 @@ def _distance(task: Task) -> Iterator[Suspicion]:
                 "loss",
                 "a loss of classes for numbers",
                 f"{task.loss.name} takes shares of classes, but the targets of {task.at} are numbers that do not add "
-                "up "
-                "to 1.",
+                "up to 1.",
                 0.85,
                 0.95,
                 0.6,
@@ -411,8 +408,7 @@ def _scale(task: Task) -> Iterator[Suspicion]:
             "targets",
             "targets that hardly differ beside their size",
             f"{span}, with deviation {w.number(deviation)} around {w.number(float(y.mean()))}: the loss is nearly all "
-            "had "
-            "by their mean.",
+            "had by their mean.",
             0.4,
             0.75,
             0.3,

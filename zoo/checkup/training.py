@@ -192,8 +192,7 @@ def _validation(training: Training) -> Iterator[Suspicion]:
             "data",
             "a validation split of sorted rows",
             f"{told}: the rows are sorted by class, and validation_split takes the last ones, of classes that training "
-            "hardly "
-            "saw.",
+            "hardly saw.",
             0.95,
             0.97,
             0.95,
@@ -210,8 +209,7 @@ def _validation(training: Training) -> Iterator[Suspicion]:
             "data",
             "validation unlike training",
             f"{told}, though plain methods tell {w.share(training.told)} on samples held out: the validation samples "
-            "are drawn, "
-            "prepared or labelled in another way.",
+            "are drawn, prepared or labelled in another way.",
             0.7,
             0.8,
             0.65,
@@ -222,8 +220,7 @@ def _validation(training: Training) -> Iterator[Suspicion]:
             "data",
             "training samples learned by heart",
             f"{told}, and plain methods tell {w.share(max(0.0, np.nan_to_num(training.told)))} on samples held out: "
-            "what it "
-            "learned holds for no others.",
+            "what it learned holds for no others.",
             0.45,
             0.5,
             0.45,
