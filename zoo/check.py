@@ -59,7 +59,7 @@ def check(path: Path, data: Path | None, for_programs: bool) -> bool:
             print(verdict)
             for finding in verdict.findings:
                 print(finding)
-        return verdict.name not in ("healthy", "undecided") or any(finding.fault for finding in verdict.findings)
+        return verdict.sick or any(finding.fault for finding in verdict.findings)
     found = _of_model(path, data)
     if for_programs:
         print(json.dumps(as_json(str(path), found.findings, left=found.left), indent=1))

@@ -12,7 +12,7 @@ import numpy as np
 from zoo.checkup import data, learning, loss, network, optimizer, outputs
 from zoo.checkup.program import Program
 from zoo.checkup.reference import told_by
-from zoo.checkup.suspicion import Outcome, Suspicion, suspect
+from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.trials import Trials, tried
 from zoo.telemetry.findings import Cure, Finding, Verdict
 from zoo.telemetry.verdict import diagnose
@@ -61,10 +61,10 @@ class Examination:
     """A check-up whose findings can still be judged by what training comes to.
 
     Attributes:
-        program: what was checked; `None` if its data could not be read.
+        program: what was checked.
         suspicions: all that was found.
         told: as in `Checkup`, for the first output.
-        trials: what was tried.
+        trials: what was tried; `None` if the program raises.
         seconds: that it took.
         error: what the program raised at its first pass; `None` if it passed.
     """
@@ -76,9 +76,9 @@ class Examination:
     seconds: float
     error: Exception | None = None
 
-    def checkup(self, outcome: Outcome = "unknown") -> Checkup:
-        """Return the findings with the confidence that an outcome gives them."""
-        found = ranked([suspicion.after(outcome) for suspicion in self.suspicions])
+    def checkup(self) -> Checkup:
+        """Return the findings with the confidence that they have before the first step."""
+        found = ranked([suspicion.finding for suspicion in self.suspicions])
         left = "" if self.trials is None or not self.trials.left else f"not all rates were tried: {self.trials.left}"
         return Checkup(found, self.told, self.seconds, len(self.program.some), left)
 
@@ -190,7 +190,7 @@ def _untold(program: Program, told: float) -> Iterator[Suspicion]:
 def _profile(program: Program) -> Iterator[Suspicion]:
     """What the verdict foretells from the first pass: layers that no gradient reaches, dead or saturated ones."""
     verdict = diagnose(probes=[program.probed])
-    if verdict.name not in ("healthy", "undecided"):
+    if verdict.sick:
         yield from symptom(verdict, before=verdict.confidence * 0.5)
 
 

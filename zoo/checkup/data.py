@@ -9,6 +9,7 @@ from zoo.checkup.program import Program
 from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.layers import all_layers
 
 LARGE = 10.0  # rms of inputs; standardized ones have 1, pixels in [0, 1] about 0.3
 SMALL = 1e-2  # the same
@@ -21,9 +22,9 @@ STANDARD = "a keras.layers.Normalization() that is adapted to x in front, or (x 
 def findings(program: Program) -> Iterator[Suspicion]:
     """Yield what is suspect about inputs and targets."""
     yield from _not_finite(program)
-    for i, a in enumerate(program.inputs):
-        if a.dtype.kind == "f" or (a.dtype.kind in "iu" and not _looked_up(program.model, i)):
-            yield from _scale(program, a[program.some], i)
+    for a in program.inputs:
+        if a.dtype.kind == "f" or (a.dtype.kind in "iu" and not _looks_up(program.model)):
+            yield from _scale(program, a[program.some])
     yield from _rows(program)
     yield from _validation(program)
 
@@ -53,22 +54,18 @@ def _not_finite(program: Program) -> Iterator[Suspicion]:
             )
 
 
-def _looked_up(model: keras.Model, index: int) -> bool:
-    """Whether an input of whole numbers goes to an embedding."""
-    from zoo.telemetry.layers import all_layers
-
+def _looks_up(model: keras.Model) -> bool:
+    """Whether the model has an embedding, to which inputs of whole numbers go."""
     return any(isinstance(layer, keras.layers.Embedding) for layer in all_layers(model))
 
 
 def _scaled_within(model: keras.Model) -> bool:
     """Whether the model brings its inputs to scale itself, in one of its first layers."""
-    from zoo.telemetry.layers import all_layers
-
     kinds = ("Normalization", "Rescaling", "BatchNormalization", "LayerNormalization")
     return any(type(layer).__name__ in kinds for layer in all_layers(model)[:8])
 
 
-def _scale(program: Program, a: np.ndarray, index: int) -> Iterator[Suspicion]:
+def _scale(program: Program, a: np.ndarray) -> Iterator[Suspicion]:
     flat = a.reshape(len(a), -1).astype(np.float64)
     flat = flat[:: max(1, flat.size // 4_000_000)]
     flat = np.where(np.isfinite(flat), flat, np.nan)

@@ -47,7 +47,7 @@ class Doctor(keras.callbacks.Callback):
 
     @property
     def checkup(self) -> Checkup:
-        """What was found before the first step, judged by what training came to.
+        """What was found before the first step.
 
         Raises:
             RuntimeError: before a training has begun.
@@ -63,7 +63,7 @@ class Doctor(keras.callbacks.Callback):
         """
         examination = self._examined()
         if self._judged is None or self._judged[0] != len(self._logs):
-            self._judged = len(self._logs), judged(self._diagnosed(), examination, self._training())
+            self._judged = len(self._logs), judged(examination, self._training())
         return self._judged[1]
 
     def _examined(self) -> Examination:
@@ -71,14 +71,10 @@ class Doctor(keras.callbacks.Callback):
             raise RuntimeError("Doctor has seen no training yet: give it to model.fit(callbacks=[...]) first.")
         return self._examination
 
-    def _diagnosed(self) -> Verdict:
-        results = self.probes.results if self.probes is not None else []
-        return diagnose(self.norms.history, results)
-
     def _training(self) -> Training:
         examination = self._examined()
         results = self.probes.results if self.probes is not None else []
-        verdict, told = self._diagnosed(), examination.told
+        verdict, told = diagnose(self.norms.history, results), examination.told
         if examination.error is not None:
             return Training(examination.program, verdict, results, self.norms.history, self._logs, told, np.nan, np.nan)
         return Training.of(examination.program, verdict, results, self.norms.history, self._logs, told)
@@ -102,6 +98,7 @@ class Doctor(keras.callbacks.Callback):
             if self._examination.error is None:
                 self.probes = Probes(*self._examination.program.batch(ONE_PASS))
                 self.probes.set_model(self.model)
+                self.probes.resume([self._examination.program.probed])  # the one before the first step is made
         if self.probes is not None:
             self.probes.on_train_begin(logs)
         self.norms.on_train_begin(logs)
@@ -119,22 +116,21 @@ class Doctor(keras.callbacks.Callback):
         self.norms.on_train_end(logs)
 
 
-def judged(verdict: Verdict, examination: Examination, training: Training) -> Verdict:
+def judged(examination: Examination, training: Training) -> Verdict:
     """Return the verdict on the gradients with all findings, and the cause among them."""
-    outcome = training.outcome
+    verdict, outcome = training.verdict, training.outcome
     suspicions = list(examination.suspicions)
     suspicions += guarded(lambda: after.findings(training))
-    sick = verdict.name not in ("healthy", "undecided")
-    if sick:
+    if verdict.sick:
         # What the first pass foretold is told anew by what training came to.
         suspicions = [s for s in suspicions if s.finding.title not in FORETOLD]
         suspicions += symptom(verdict, before=0.9 * verdict.confidence)
     found = ranked([suspicion.after(outcome) for suspicion in suspicions])
-    if sick and outcome != "learned" and not any(f.fault for f in found):
-        found = ranked([*(s.after("failed") for s in suspicions)])
+    if verdict.sick and outcome != "learned" and not any(f.fault for f in found):
+        found = ranked([suspicion.after("failed") for suspicion in suspicions])
     faults = [finding for finding in found if finding.fault]
     if not faults:
-        return dataclasses.replace(verdict, findings=found, cause=verdict.cause if sick else "")
+        return dataclasses.replace(verdict, findings=found, cause=verdict.cause if verdict.sick else "")
     return _with(verdict, faults[0], found)
 
 
@@ -142,10 +138,9 @@ FORETOLD = ("vanishing gradients", "exploding gradients", "dead", "saturated", "
 
 
 def _with(verdict: Verdict, first: Finding, found: list[Finding]) -> Verdict:
-    name = verdict.name if verdict.name not in ("healthy", "undecided") else "faulty"
     return dataclasses.replace(
         verdict,
-        name=name,
+        name=verdict.name if verdict.sick else "faulty",
         cause=first.cause,
         layer=first.layer or verdict.layer,
         confidence=first.confidence,

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from zoo.checkup.suspicion import Suspicion, suspect
-from zoo.checkup.trials import Trial, Trials
+from zoo.checkup.trials import STEPS, Trial, Trials
 from zoo.telemetry import wording as w
+from zoo.telemetry.cures import of_rate
 from zoo.telemetry.findings import Cure
 
 POOR = 0.9  # share of the best constant's loss: above it nothing was learned
@@ -25,7 +26,7 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
         yield suspect(
             "inputs",
             "inputs that learn once they are standardized",
-            f"in {trials.steps} steps the loss comes to {_told(own)}; with inputs of mean 0 and deviation 1 to "
+            f"in {STEPS} steps the loss comes to {_told(own)}; with inputs of mean 0 and deviation 1 to "
             f"{_told(trials.standard)}.",
             0.5,
             0.93,
@@ -46,12 +47,12 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
         yield suspect(
             "rate",
             "a learning rate that is too high",
-            f"in {trials.steps} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
+            f"in {STEPS} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
             f"{w.number(trials.rate * lower.factor)} to {_told(lower)}.",
             0.5,
             0.88 if scaled else 0.95 if sure else 0.9,
             0.2,
-            cures=(_rate(trials.rate * lower.factor, "the steps overshoot."),),
+            cures=(of_rate(trials.rate * lower.factor, "the steps overshoot."),),
             rate=trials.rate,
             own=own.share,
             lower=lower.share,
@@ -60,12 +61,12 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
         yield suspect(
             "rate",
             "a learning rate that is too low",
-            f"in {trials.steps} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
+            f"in {STEPS} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
             f"{w.number(trials.rate * higher.factor)} to {_told(higher)}.",
             0.4,
             0.85,
             0.2,
-            cures=(_rate(trials.rate * higher.factor, "the steps are short."),),
+            cures=(of_rate(trials.rate * higher.factor, "the steps are short."),),
             rate=trials.rate,
             own=own.share,
             higher=higher.share,
@@ -82,10 +83,3 @@ def _told(trial: Trial) -> str:
     if not np.isfinite(trial.share):
         return "no finite number"
     return w.of(trial.share, "what the best constant answer costs")
-
-
-def _rate(value: float, reason: str) -> Cure:
-    told = f"{value:.2g}"
-    return Cure(
-        "a rate of " + told, f"model.optimizer.learning_rate = {told}", reason, f"optimizer.learning_rate={told}"
-    )

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import itertools
 from typing import Any
 
 import keras
@@ -97,10 +96,8 @@ class Program:
 
     def batch(self, size: int, start: int = 0) -> tuple[Any, Any]:
         """Return a batch of mixed samples, beginning anew where they end; of the size that the model asks for."""
-        if self.fixed:
-            index = np.take(self.mixed, np.arange(start, start + self.fixed), mode="wrap")
-            return taken(self.x, index), taken(self.y, index)
-        index = np.take(self.mixed, np.arange(start, start + min(size, self.count)), mode="wrap")
+        size = self.fixed or min(size, self.count)
+        index = np.take(self.mixed, np.arange(start, start + size), mode="wrap")
         return taken(self.x, index), taken(self.y, index)
 
     @functools.cached_property
@@ -191,9 +188,3 @@ def _arrays(structure: Any) -> Any:
             kind = type(structure).__name__
             raise TypeError(f"the check-up takes arrays or a data set, but was given {kind}.")
     return found
-
-
-def batches(program: Program, size: int) -> Any:
-    """Yield batches of mixed samples without end."""
-    for i in itertools.count():
-        yield program.batch(size, i * size)

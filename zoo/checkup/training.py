@@ -69,16 +69,15 @@ class Training:
     @property
     def outcome(self) -> Outcome:
         """Whether it learned what the data tell."""
-        sick = self.verdict.name not in ("healthy", "undecided")
         if not self.logs or not len(self.history):
             return "unknown"
         if not np.isfinite(self.skill):
-            return "failed" if sick else "learned" if self.verdict.name == "healthy" else "unknown"
+            return "failed" if self.verdict.sick else "learned" if self.verdict.name == "healthy" else "unknown"
         if self.skill >= SURELY or (self.told > TELLING and self.skill >= LEARNED * self.told):
             return "learned"
         if np.isfinite(self.told) and self.told > TELLING:
             return "failed" if self.skill < FAILED * self.told else "partly"
-        return "failed" if sick else "partly" if self.verdict.name == "healthy" else "unknown"
+        return "failed" if self.verdict.sick else "partly" if self.verdict.name == "healthy" else "unknown"
 
     @property
     def steps(self) -> int:
@@ -288,13 +287,7 @@ def _rate_fell(training: Training) -> Iterator[Suspicion]:
 
 
 def _clipped(training: Training) -> Iterator[Suspicion]:
-    if training.history.clip_norms is None:
-        return
-    before, after = training.history.clip_norms.T
-    known = np.isfinite(before) & np.isfinite(after) & (before > 0)
-    if not known.any():
-        return
-    kept = float(np.median(after[known] / before[known]))
+    kept = training.history.left_by_clipping
     if kept < 0.02:
         yield suspect(
             "optimizer",

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from zoo.checkup.optimizer import rate_at
 from zoo.checkup.program import Program
+from zoo.telemetry.backends import of_backend
 from zoo.telemetry.keras_private import loss_tracker
 from zoo.telemetry.layers import all_layers, inner_of, replaced
 
 SIZE = 32  # of a batch, Keras' default
 STEPS = 40
 FACTORS = (1.0, 0.1, 10.0, 0.01, 100.0)  # of the rate
+SCALED_BY = 1_000  # samples that tell the scale of the inputs
 LATE = 8  # last steps, whose median is what a trial came to
-FEW = 24  # samples that any net should fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,17 +51,13 @@ class Trials:
     Attributes:
         rate: the program's own.
         by_factor: trials over all data, by the factor of the rate.
-        few: by the factor, trials on a few samples again and again.
         standard: a trial with the inputs standardized, at the program's own rate; `None` if it was not needed.
-        steps: of each trial.
         left: why no more was tried, or "".
     """
 
     rate: float
     by_factor: dict[float, Trial]
-    few: dict[float, Trial] = dataclasses.field(default_factory=dict)
     standard: Trial | None = None
-    steps: int = STEPS
     left: str = ""
 
     @property
@@ -81,8 +79,6 @@ def tried(program: Program, seconds: float) -> Trials:
         return dataclasses.replace(nothing, left="the model has a training step of its own, or nothing to train.")
     if not program.finite or not len(program.targets):
         return dataclasses.replace(nothing, left="the data hold values that are no numbers, or no targets.")
-    from zoo.checkup.optimizer import rate_at
-
     rate = max(rate_at(inner_of(optimizer), step) for step in (0, 1, 100))
     if not np.isfinite(rate) or rate <= 0:
         return dataclasses.replace(nothing, left="the learning rate is no number above 0.")
@@ -94,24 +90,16 @@ def tried(program: Program, seconds: float) -> Trials:
         for factor in FACTORS:
             if factor == 0.01 and found[0.1].share < 0.9 and found[1.0].share < 0.9:
                 continue
-            found[factor] = Trial(factor, steps(program, factor * rate, STEPS, ends), baseline)
+            found[factor] = Trial(factor, steps(program, factor * rate, ends), baseline)
             if time.monotonic() + 1.3 * (time.monotonic() - begun) / len(found) > ends:
                 return Trials(rate, found, left="there was no time for more.")
-        few: dict[float, Trial] = {}
-        if min(trial.share for trial in found.values()) > 0.9:
-            best = min(found.values(), key=lambda trial: trial.share).factor
-            for factor in dict.fromkeys((1.0, best)):
-                losses = steps(program, factor * rate, 2 * STEPS, ends, few=FEW)
-                few[factor] = Trial(factor, losses, baseline)
         standard = None
         if any(
-            a.dtype.kind == "f" and not 0.1 < np.sqrt(np.mean(a[:ONE].astype(float) ** 2)) < 10 for a in program.inputs
+            a.dtype.kind == "f" and not 0.1 < np.sqrt(np.mean(a[:SCALED_BY].astype(float) ** 2)) < 10
+            for a in program.inputs
         ):
-            standard = Trial(1.0, steps(program, rate, STEPS, ends, standardized=True), baseline)
-    return Trials(rate, found, few, standard)
-
-
-ONE = 1_000  # samples that tell the scale
+            standard = Trial(1.0, steps(program, rate, ends, standardized=True), baseline)
+    return Trials(rate, found, standard)
 
 
 @contextlib.contextmanager
@@ -131,15 +119,13 @@ def _borrowed(model: keras.Model, optimizer: keras.optimizers.Optimizer, rate: f
         for variable, value in kept:
             variable.assign(value)
 
-    def steps(
-        program: Program, rate: float, count: int, ends: float, few: int = 0, standardized: bool = False
-    ) -> np.ndarray:
+    def steps(program: Program, rate: float, ends: float, standardized: bool = False) -> np.ndarray:
         put_back()
         inner.learning_rate = rate
         losses = []
         scale = [_scale_of(a) for a in program.inputs] if standardized else []
-        for i in range(count):
-            x, y = program.batch(few or SIZE, 0 if few else i * SIZE)
+        for i in range(STEPS):
+            x, y = program.batch(SIZE, i * SIZE)
             if standardized:
                 leaves = [(a - m) / s for a, (m, s) in zip(keras.tree.flatten(x), scale, strict=True)]
                 x = keras.tree.pack_sequence_as(x, leaves)
@@ -166,16 +152,9 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return [*model.variables, *(v for found in states for v in found if isinstance(v, keras.Variable))]
 
 
-@contextlib.contextmanager
-def _same_draws() -> Iterator[None]:
-    """Within it, torch's own generator, from which Keras draws dropout there, is not advanced."""
-    if keras.config.backend() != "torch":
-        yield
-        return
-    import torch
-
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
+def _same_draws() -> contextlib.AbstractContextManager:
+    """Return a context in which torch's own generator, if that is the backend, is not advanced."""
+    return of_backend("passes").same_draws() if keras.config.backend() == "torch" else contextlib.nullcontext()
 
 
 def _only_loss(model: keras.Model):

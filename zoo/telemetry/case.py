@@ -91,21 +91,14 @@ class Case:
         settings = [p.setting for p in self.probes if p.setting is not None]
         if self.history is not None and self.history.setting is not None:
             settings = settings or [self.history.setting]
-        known = {"began": began, "rate": max((s.rate for s in settings), default=np.nan), "clipped": self._clipped()}
+        known = {"began": began, "rate": max((s.rate for s in settings), default=np.nan)}
+        known["clipped"] = self.history.left_by_clipping if self.history is not None else 1.0
         if self.probes:
             known["largest_input"] = self.probes[0].batch.largest_input
         activations = self.places[0].activations[self.places[0].hidden] if self.places else []
         cures = cures_for(name, fault, settings[0] if settings else None, activations, **known)
         cause = cause_of(name, fault, settings[0] if settings else None, activations, **known)
         return {"cause": cause, "cures": cures, "remedies": [cure.override for cure in cures if cure.override]}
-
-    def _clipped(self) -> float:
-        """Return the share of each step's gradient that clipping left, in the median."""
-        if self.history is None or self.history.clip_norms is None:
-            return 1.0
-        before, after = self.history.clip_norms.T
-        known = np.isfinite(before) & np.isfinite(after) & (before > 0)
-        return float(np.median(after[known] / before[known])) if known.any() else 1.0
 
 
 def undecided(sentence: str, case: Case, cause: str = "") -> Verdict:

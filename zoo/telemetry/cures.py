@@ -153,9 +153,9 @@ def _stalled(fault: Fault, setting: Setting, activations: list[str], known: dict
         )
     if np.isfinite(rate) and rate > 0:
         higher = usual if np.isfinite(usual) and rate < usual / NEAR else 10 * rate
-        yield _rate(higher, "the steps are too small to move the loss.")
+        yield of_rate(higher, "the steps are too small to move the loss.")
     if np.isfinite(rate) and np.isfinite(usual) and rate < usual / NEAR:
-        yield _rate(100 * rate, "the steps are too small to move the loss.")
+        yield of_rate(100 * rate, "the steps are too small to move the loss.")
 
 
 def _unstable(fault: Fault, setting: Setting, activations: list[str], known: dict) -> Iterator[Cure]:
@@ -277,10 +277,11 @@ def _lower_rate(setting: Setting, known: dict) -> Iterator[Cure]:
     rate, usual = known.get("rate", np.nan), USUAL.get(setting.optimizer, np.nan)
     if np.isfinite(rate) and rate > 0:
         # The usual one where the rate is above it, else a tenth.
-        yield _rate(usual if np.isfinite(usual) and rate > NEAR * usual else rate / 10, "the steps overshoot.")
+        yield of_rate(usual if np.isfinite(usual) and rate > NEAR * usual else rate / 10, "the steps overshoot.")
 
 
-def _rate(value: float, reason: str) -> Cure:
+def of_rate(value: float, reason: str) -> Cure:
+    """Return the cure that is another learning rate."""
     told = f"{value:.2g}"
     return Cure(
         "a rate of " + told, f"model.optimizer.learning_rate = {told}", reason, f"optimizer.learning_rate={told}"

@@ -84,6 +84,7 @@ class Verdict:
 
     Attributes:
         name: one of `zoo.telemetry.verdict.NAMES`; undecided where the evidence is too little to say healthy or sick.
+            `zoo.Doctor` has one more: faulty, where no gradient is to blame.
         layer: the layer where it breaks; `None` where no layer is to blame.
         since: the optimizer step at which the evidence begins; 0 is before the first step.
         confidence: in [0, 1]: how often a word on such evidence is right (`benchmarks/verdicts.py`); from 0.95 on the
@@ -106,6 +107,11 @@ class Verdict:
     remedies: list[str] = dataclasses.field(default_factory=list)
     cures: list[Cure] = dataclasses.field(default_factory=list)
     findings: list[Finding] = dataclasses.field(default_factory=list)
+
+    @property
+    def sick(self) -> bool:
+        """Whether something is wrong, and known."""
+        return self.name not in ("healthy", "undecided")
 
     def __str__(self) -> str:
         """The word, the sentence, and below them what to try."""

@@ -72,6 +72,15 @@ class GradientHistory:
         return float(np.mean(after < before * (1 - 1e-6))) if len(before) else 0.0
 
     @property
+    def left_by_clipping(self) -> float:
+        """Share of a step's gradient norm that clipping leaves, in the median; 1 without clipping."""
+        if self.clip_norms is None:
+            return 1.0
+        before, after = self.clip_norms.T
+        known = np.isfinite(before) & np.isfinite(after) & (before > 0)
+        return float(np.median(after[known] / before[known])) if known.any() else 1.0
+
+    @property
     def nonfinite(self) -> np.ndarray:
         """(layers,) int64: the steps at which each layer's gradient held a NaN or an infinity."""
         return np.count_nonzero(~np.isfinite(self.norms), axis=0)
