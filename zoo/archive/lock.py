@@ -27,3 +27,13 @@ class Lock:
     def release(self) -> None:
         """Let go."""
         self._lock.release()
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process works on a run's or sweep's folder now."""
+    if not (folder / STATE / "lock").is_file():
+        return False
+    lock = Lock(folder)
+    if free := lock.acquire():
+        lock.release()
+    return not free

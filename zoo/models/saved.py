@@ -24,20 +24,18 @@ def saved(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
     """
     if not Path(path).is_file():
         raise UserError(f"model.path={path}: there is no such file; give model.path=FILE.keras.")
-    try:
-        model = loaded(path)
-    except UserError as error:
-        raise UserError(f"model.path={error}") from error
+    model = loaded(path, called=f"model.path={path}")
     _check_fit(path, model, input_shape, classes)
     return model
 
 
-def loaded(path: str | Path, *, compiled: bool = False) -> keras.Model:
+def loaded(path: str | Path, *, compiled: bool = False, called: str = "") -> keras.Model:
     """Load a `.keras` file, in Keras' safe mode.
 
     Args:
         path: of the file, which is there.
         compiled: with loss and optimizer, if it was saved with them.
+        called: what a message calls it; the path itself if nothing is given.
 
     Raises:
         UserError: if it is not a Keras file, or is refused by the safe mode.
@@ -45,7 +43,7 @@ def loaded(path: str | Path, *, compiled: bool = False) -> keras.Model:
     try:
         return cast(keras.Model, keras.models.load_model(path, compile=compiled, safe_mode=True))
     except (ValueError, TypeError, OSError) as error:
-        raise UserError(f"{path}: {_refusal(str(error))}") from error
+        raise UserError(f"{called or path}: {_refusal(str(error))}") from error
 
 
 def _refusal(text: str) -> str:

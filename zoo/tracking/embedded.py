@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
+from zoo.archive.lock import in_use
 from zoo.errors import UserError
 
 TABLES = {"experiments", "runs", "params", "tags", "metrics", "latest_metrics"}
@@ -85,7 +86,9 @@ def _make(path: Path) -> None:
 
 def tell_of_runs(mlruns: Path) -> None:
     """Say that recorded runs are not in a database that was just made: the one before was emptied, or is gone."""
-    found = sum(1 for pattern in ("runs/*", "sweeps/*/*") for _ in mlruns.glob(f"{pattern}/config.yaml"))
+    configs = (path for pattern in ("runs/*", "sweeps/*/*") for path in mlruns.glob(f"{pattern}/config.yaml"))
+    # A run that has just begun elsewhere records itself in the new database.
+    found = sum(1 for path in configs if not in_use(path.parent))
     if found:
         runs = f"{found} run{'s' * (found > 1)}"
         print(
