@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+RECURSION = 20_000  # calls within each other
+
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
@@ -60,6 +62,8 @@ def import_keras() -> None:
 def start(*, seed: int, precision: str, deterministic: bool) -> None:
     """Import Keras, forget earlier models, seed Python, NumPy and the backend, and set the precision."""
     import_keras()
+    # Keras walks a network from output to input by recursion: some 500 layers are too many for Python's default.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     with quiet():
         import keras
 

@@ -21,6 +21,7 @@ from zoo.telemetry.recurrent import TimeProfile
 
 EPOCHS, CUT = 6, 3
 GROWING = ["gradients.f32", "history.csv"]
+PROBED = "probes.plain"  # the checkpoint's own, which grows too
 
 
 class Remembers(keras.callbacks.Callback):
@@ -132,7 +133,7 @@ def test_a_training_that_was_cut_off_takes_the_same_steps(parts, whole):
 def test_a_cut_may_come_between_a_row_and_its_checkpoint(parts, whole, tmp_path):
     later = shutil.copytree(parts, tmp_path / "later")
     training(later, CUT + 1)
-    for name in (*GROWING, "gradients.json"):
+    for name in (*GROWING, PROBED, "gradients.json"):
         shutil.copy(later / name, parts / name)
     with open(parts / "gradients.f32", "ab") as file:
         file.write(b"ha")  # and within a row
@@ -169,7 +170,7 @@ def gone(path):
 
 
 @pytest.mark.parametrize("damage", [shorter, garbled, zeros, gone])
-@pytest.mark.parametrize("name", GROWING)
+@pytest.mark.parametrize("name", [*GROWING, PROBED])
 def test_a_damaged_file_is_seen(name, damage, cut, tmp_path):
     path = shutil.copytree(cut, tmp_path / "parts")
     damage(path / name)
@@ -327,8 +328,8 @@ def test_files_are_on_the_disk_before_the_checkpoint_that_counts_them(tmp_path, 
     monkeypatch.setattr(os, "fsync", lambda fd: (done.append(os.readlink(f"/proc/self/fd/{fd}")), sync(fd)))
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append(f"-> {b}"), replace(a, b)))
     training(tmp_path, 1)
-    last = [str(tmp_path / name) for name in (*GROWING, "checkpoint.npz.new")]
-    assert done[-5:] == [*last, f"-> {tmp_path / 'checkpoint.npz'}", str(tmp_path)]
+    last = [str(tmp_path / name) for name in (*GROWING, PROBED, "checkpoint.npz.new")]
+    assert done[-6:] == [*last, f"-> {tmp_path / 'checkpoint.npz'}", str(tmp_path)]
 
 
 def test_what_stands_in_a_checkpoint_is_whole(parts):

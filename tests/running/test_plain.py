@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from zoo.running.plain import Plain
+from zoo.running.plain import Plain, PlainFile
 from zoo.telemetry.probe import Attention, Residual
 
 EMPTY = np.zeros(0, np.uint8)
@@ -75,6 +75,17 @@ def test_dataclasses_and_functions_are_those_that_are_named():
     text, arrays = Plain([Residual], {"most": max}).write([Residual("a", 0.5), max])
     with pytest.raises(KeyError):
         plain.read(text, arrays)
+
+
+def test_a_file_grows_by_what_is_added(tmp_path):
+    file, values = PlainFile(tmp_path / "values", Plain()), [{"a": np.arange(3)}, [], (np.float32(0.1), "ü"), None]
+    assert file.read() == []
+    file.append(values[:2])
+    before = file.path.read_bytes()
+    file.append(values[2:])
+    file.append([])
+    assert file.path.read_bytes()[: len(before)] == before
+    assert same(PlainFile(file.path, Plain()).read(), values)
 
 
 def test_what_is_not_plain_is_refused():

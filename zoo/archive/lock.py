@@ -1,25 +1,38 @@
 """Who works on a run's or sweep's folder."""
 
+import errno
 from pathlib import Path
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what disks answer that lock no files: some network ones
 STATE = ".state"  # in a run's folder: what lets it be resumed and resent, and is no result
 
 
 class Lock:
-    """Held on a run's folder by the process that works on it; the system takes it off a process that dies."""
+    """Held on a run's folder by the process that works on it; the system takes it off a process that dies.
+
+    On a disk that locks no files, a file that names process and machine stands for it: one that was left by a process
+    of this machine that is gone counts for nothing.
+    """
 
     def __init__(self, folder: Path):
-        from filelock import FileLock  # not before the config is checked
+        from filelock import BaseFileLock, FileLock  # not before the config is checked
 
         (folder / STATE).mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / STATE / "lock")
+        self._path = folder / STATE / "lock"
+        self._lock: BaseFileLock = FileLock(self._path, fallback_to_soft=False)
 
     def acquire(self, patience: float = 0.0) -> bool:
         """Return whether the folder is ours, after `patience` seconds at most."""
-        from filelock import Timeout
+        from filelock import SoftFileLock, Timeout
 
         try:
-            self._lock.acquire(timeout=patience)
+            try:
+                self._lock.acquire(timeout=patience)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                self._lock = SoftFileLock(self._path.with_name("holder"))
+                self._lock.acquire(timeout=patience)
         except Timeout:
             return False
         return True

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from zoo.archive.files import Sum, replace_file, replace_file_with, sync
-from zoo.running.plain import Plain
+from zoo.running.plain import Plain, PlainFile
 from zoo.telemetry.answers import Answers
 from zoo.telemetry.batch import Batch
 from zoo.telemetry.probe import Attention, Lookup, Probe, Probes, Residual
@@ -58,7 +58,10 @@ class Checkpoint(keras.callbacks.Callback):
     ):
         super().__init__()
         self.path, self.callbacks, self.probes = path, callbacks, probes
-        self.files, self.whole = list(files), list(whole)
+        # What was probed is written once: with all of it in each checkpoint, epochs would cost more and more.
+        self._probed = PlainFile(path.with_name("probes.plain"), PLAIN)
+        self._written = 0
+        self.files, self.whole = [*files, self._probed.path], list(whole)
         self.told: str | None = None
         # Of this process' own: what was restored may be rewritten before the training goes on.
         self._sums = [Sum(file) for file in self.files]
@@ -96,7 +99,9 @@ class Checkpoint(keras.callbacks.Callback):
             variable.assign(value.view(np.dtype(variable.dtype)) if value.dtype.kind == "V" else value)
         self._memories, self._random = memory["callbacks"], memory["random"]
         if self.probes is not None:
-            self.probes.resume(memory["probes"])
+            results = self._probed.read()
+            self._written = len(results)
+            self.probes.resume(results)
         return memory["epochs"], memory["stopped"]
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -113,6 +118,11 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         model = self.model
         assert model is not None, "Keras sets it before the first epoch"
+        if self.probes is not None:
+            if not self._written:  # of a try before, which left no checkpoint to go on from
+                self._probed.path.unlink(missing_ok=True)
+            self._probed.append(self.probes.results[self._written :])
+            self._written = len(self.probes.results)
         for file in self.files:
             if file.is_file():
                 sync(file)
@@ -120,7 +130,6 @@ class Checkpoint(keras.callbacks.Callback):
             "epochs": epoch + 1,
             "stopped": bool(model.stop_training),
             "callbacks": [_memory(callback) for callback in self.callbacks],
-            "probes": self.probes.results if self.probes is not None else [],
             "random": _random_state(),
             "files": {added.path.name: added.take() for added in self._sums if added.path.is_file()},
             "whole": {file.name: file.read_bytes() for file in self.whole if file.is_file()},
@@ -158,7 +167,7 @@ def _read(path: Path) -> tuple[dict, list[np.ndarray]]:
             raise ValueError(f"{broken} is not what was written")
         memory = PLAIN.read(file["memory"], file["arrays"])
         values = [file[f"v{i}"] for i in range(len(file.files) - 2)]
-    if not {"epochs", "stopped", "callbacks", "probes", "random", "files", "whole"} <= memory.keys():
+    if not {"epochs", "stopped", "callbacks", "random", "files", "whole"} <= memory.keys():
         raise ValueError("it holds something else")
     return memory, values
 

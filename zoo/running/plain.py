@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,3 +140,44 @@ def _array(arrays: np.ndarray, name: str, shape: list[int], start: int) -> np.nd
 
 def _is_plain(dtype: np.dtype) -> bool:
     return dtype.kind in KINDS or dtype.isbuiltin == 2
+
+
+class PlainFile:
+    """Plain values in a file that grows: what was written before is not written again.
+
+    Each is two lengths (uint64, of JSON and of arrays) and the bytes of both.
+
+    Args:
+        path: of the file; it need not be there.
+        plain: what writes and reads a value.
+    """
+
+    def __init__(self, path: Path, plain: Plain):
+        self.path, self._plain = path, plain
+
+    def append(self, values: Iterable[object]) -> None:
+        """Add values at the end.
+
+        Raises:
+            TypeError: if one is not plain.
+            OSError: if the file cannot be written.
+        """
+        with open(self.path, "ab") as file:
+            for value in values:
+                parts = self._plain.write(value)
+                file.write(np.array([len(part) for part in parts], "<u8").tobytes())
+                file.writelines(part.tobytes() for part in parts)
+
+    def read(self) -> list:
+        """Return all values, in order.
+
+        Raises:
+            ValueError, KeyError, TypeError: for what `append` did not write.
+        """
+        data = np.frombuffer(self.path.read_bytes() if self.path.is_file() else b"", np.uint8)
+        values = []
+        while len(data):
+            text, arrays = data[:16].view("<u8").tolist()
+            values.append(self._plain.read(data[16 : 16 + text], data[16 + text : 16 + text + arrays]))
+            data = data[16 + text + arrays :]
+        return values

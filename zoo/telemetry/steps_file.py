@@ -71,10 +71,17 @@ class Rows:
         self.append(state["rows"])
 
     def array(self) -> np.ndarray:
-        """Return all rows, (steps, columns), read-only: a view, or the mapped file."""
+        """Return all rows, (steps, columns), read-only: a view, or the file, mapped where its disk can."""
         if self._file is not None and self.size and self.columns:
-            return np.memmap(self._file, np.float32, "r", shape=(self.size, self.columns))
-        view = np.zeros((self.size, self.columns), np.float32) if self._file else self._array[: self.size]
+            shape = (self.size, self.columns)
+            try:
+                return np.memmap(self._file, np.float32, "r", shape=shape)
+            except OSError:  # some network disks map no files
+                self._file.seek(0)
+                view = np.fromfile(self._file, np.float32, self.size * self.columns).reshape(shape)
+                self._file.seek(0, 2)
+        else:
+            view = np.zeros((self.size, self.columns), np.float32) if self._file else self._array[: self.size]
         view.flags.writeable = False
         return view
 

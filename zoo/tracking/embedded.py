@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from zoo.archive.lock import in_use
+from zoo.archive.lock import NO_LOCKS, in_use
 from zoo.errors import UserError
 
 TABLES = {"experiments", "runs", "params", "tags", "metrics", "latest_metrics"}
@@ -21,18 +21,26 @@ def ensure(path: Path) -> bool:
     made beside the place, by whoever has the lock, and moved there when all of them are whole.
 
     Raises:
-        UserError: if something else lies there, or a database that is not whole.
+        UserError: if something else lies there, a database that is not whole, or if the disk locks no files.
     """
     from filelock import FileLock
 
     if _usable(path):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE):
-        if _usable(path):
-            return False
-        _make(path)
-        return True
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE, fallback_to_soft=False):
+            if _usable(path):
+                return False
+            _make(path)
+            return True
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise UserError(
+            f"{path.parent} is on a disk that locks no files, which an SQLite database needs: give a folder on another "
+            "as GRADIENT_ZOO_HOME, the address of a server as tracking.uri, or tracking=none."
+        ) from error
 
 
 def _usable(path: Path) -> bool:
