@@ -15,6 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As many tests run at once as there are cores: threads beyond that wait for each other, BLAS's by spinning.
 for name in ("OMP", "OPENBLAS", "MKL", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
     os.environ.setdefault(f"{name}_THREADS" if name.startswith("TF") else f"{name}_NUM_THREADS", "1")
+# Ten more processes beside each server, none of which records a run: a start takes four times as long with them.
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 
 class Command:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.checkup import data, learning, loss, network, optimizer, outputs
+from zoo.checkup import data, inputs, learning, loss, network, optimizer, outputs
 from zoo.checkup.program import Program
 from zoo.checkup.reference import told_by
 from zoo.checkup.suspicion import Suspicion, suspect
@@ -18,7 +18,8 @@ from zoo.telemetry.findings import Cure, Finding, Verdict
 from zoo.telemetry.verdict import diagnose
 
 SECONDS = 3.0  # that trials of other rates may take
-UNTOLD = 0.03  # share of the targets that the inputs tell: no more is none
+LONG = 10.0  # seconds for one pass, from which on none are made: to compile their step takes as long
+UNTOLD = 0.06  # share of the targets that the inputs tell: no more is had by chance
 ENOUGH = 200  # samples, to say that
 WORTH = 0.15  # confidence below which a finding is not told at all
 
@@ -102,24 +103,36 @@ def check(model: keras.Model, x: Any, y: Any = None, *, validation_data: Any = N
 
 def examine(model: keras.Model, x: Any, y: Any = None, validation_data: Any = None) -> Examination:
     """Look at everything; arguments and errors as of `check`."""
+    return examined(Program.of(model, x, y, validation_data))
+
+
+def examined(program: Program, *, thorough: bool = True) -> Examination:
+    """Look at everything that a program is made of.
+
+    Args:
+        program: to look at.
+        thorough: with what takes seconds: what plain methods tell, and trials of other rates.
+    """
     begun, told, error = time.monotonic(), np.nan, None
-    program = Program.of(model, x, y, validation_data)
     try:
         _ = program.probed
     except Exception as raised:  # whatever the person's own code or its shapes raise
         error = raised
+    passed = time.monotonic() - begun
     suspicions: list[Suspicion] = [] if error is None else [_raised(error)]
     look = functools.partial(guarded, sound=error is None)
-    for module in (data, outputs, loss, network, optimizer):
+    for module in (data, inputs, outputs, loss, network, optimizer):
         suspicions += look(functools.partial(module.findings, program))
     if error is not None:
         return Examination(program, suspicions, told, None, time.monotonic() - begun, error)
     suspicions += look(lambda: _profile(program))
+    if not thorough:
+        return Examination(program, suspicions, told, None, time.monotonic() - begun)
     if program.tasks:
         told = told_by(program, program.tasks[0])
         suspicions += look(lambda: _untold(program, told))
     try:
-        trials = tried(program, SECONDS)
+        trials = tried(program, SECONDS) if passed < LONG else Trials(np.nan, {}, left="the model is large.")
     except Exception:  # of a program whose steps raise: its own `fit` will tell
         if RAISE:
             raise
@@ -183,6 +196,17 @@ def _untold(program: Program, told: float) -> Iterator[Suspicion]:
         0.7,
         0.1,
         cures=(Cure("order", "x and y from one table, shuffled together", "each row of x belongs to its row of y."),),
+        told=told,
+    )
+    yield suspect(
+        "inputs",
+        "inputs that tell nothing as they are coded",
+        f"neither trees nor a linear model tell anything of the targets of {task.at} from the inputs as they are: look "
+        "at how they are read, cut and coded.",
+        0.3,
+        0.6,
+        0.1,
+        cures=(Cure("inputs", "what the targets depend on, as features of their own", "no net reads what is lost."),),
         told=told,
     )
 

@@ -1,4 +1,4 @@
-"""What is wrong with the data, whatever the model."""
+"""What is wrong with the rows: values that are no numbers, labels, order, repeats, the validation part."""
 
 from collections.abc import Iterator
 
@@ -9,23 +9,16 @@ from zoo.checkup.program import Program
 from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
-from zoo.telemetry.layers import all_layers
 
-LARGE = 10.0  # rms of inputs; standardized ones have 1, pixels in [0, 1] about 0.3
-SMALL = 1e-2  # the same
-OFFSET = 10.0  # mean of a column over its deviation
-UNEVEN = 1e3  # deviation of a column over that of another
+CONTRADICTED = 0.05  # share of labels that other samples with the same input deny
 RARE = 0.05  # share of a class that accuracy hardly sees
-STANDARD = "a keras.layers.Normalization() that is adapted to x in front, or (x - x.mean(0)) / x.std(0)"
 
 
 def findings(program: Program) -> Iterator[Suspicion]:
-    """Yield what is suspect about inputs and targets."""
+    """Yield what is suspect about the samples."""
     yield from _not_finite(program)
-    for a in program.inputs:
-        if a.dtype.kind == "f" or (a.dtype.kind in "iu" and not _looks_up(program.model)):
-            yield from _scale(program, a[program.some])
     yield from _rows(program)
+    yield from _contradicted(program)
     yield from _validation(program)
 
 
@@ -54,112 +47,24 @@ def _not_finite(program: Program) -> Iterator[Suspicion]:
             )
 
 
-def _looks_up(model: keras.Model) -> bool:
-    """Whether the model has an embedding, to which inputs of whole numbers go."""
-    return any(isinstance(layer, keras.layers.Embedding) for layer in all_layers(model))
-
-
-def _scaled_within(model: keras.Model) -> bool:
-    """Whether the model brings its inputs to scale itself, in one of its first layers."""
-    kinds = ("Normalization", "Rescaling", "BatchNormalization", "LayerNormalization")
-    return any(type(layer).__name__ in kinds for layer in all_layers(model)[:8])
-
-
-def _scale(program: Program, a: np.ndarray) -> Iterator[Suspicion]:
-    flat = a.reshape(len(a), -1).astype(np.float64)
-    flat = flat[:: max(1, flat.size // 4_000_000)]
-    flat = np.where(np.isfinite(flat), flat, np.nan)
-    if np.isnan(flat).all():
-        return
-    within = _scaled_within(program.model)
-    with np.errstate(all="ignore"):
-        deviation, mean = np.nanstd(flat, axis=0), np.nanmean(flat, axis=0)
-        rms = float(np.sqrt(np.nanmean(flat**2)))
-    told = deviation > 1e-12 * np.abs(mean).max()
-    if len(flat) > 1 and not told.any():
-        yield suspect(
-            "inputs",
-            "inputs that are all the same",
-            f"the input is the same in all {len(flat):,} samples: nothing can tell them apart.",
-            0.9,
-            0.95,
-            0.3,
-            cures=(Cure("inputs", "an x that differs between samples", "of one input there is one answer."),),
-        )
-        return
-    if within or not told.any():
-        return
-    numbers = {"rms": rms, "smallest": np.nanmin(flat), "largest": np.nanmax(flat)}
-    cure = (Cure("inputs", STANDARD, "weights are drawn for inputs of deviation 1."),)
-    span = f"from {w.number(float(np.nanmin(flat)))} to {w.number(float(np.nanmax(flat)))}"
-    if rms > LARGE:
-        yield suspect(
-            "inputs",
-            "inputs of a large scale",
-            f"inputs reach {span}, rms {w.number(rms)}: activations and gradients begin that many times too large.",
-            0.5,
-            0.85 if rms > 3 * LARGE else 0.7,
-            0.3,
-            cures=cure,
-            **numbers,
-        )
-    elif rms < SMALL:
-        yield suspect(
-            "inputs",
-            "inputs of a small scale",
-            f"inputs reach {span}, rms {w.number(rms)}: the first layer hardly tells them apart.",
-            0.5,
-            0.85,
-            0.3,
-            cures=cure,
-            **numbers,
-        )
-    if a.ndim == 2 and flat.shape[1] > 1:
-        sizes = deviation[told]
-        if sizes.max() > UNEVEN * sizes.min() and rms > 1:
-            yield suspect(
-                "inputs",
-                "columns of very different scale",
-                f"column {int(np.argmax(deviation))} has deviation {w.number(float(sizes.max()))}, another "
-                f"{w.number(float(sizes.min()))}: the small ones count for nothing.",
-                0.5,
-                0.85,
-                0.3,
-                cures=cure,
-                ratio=sizes.max() / sizes.min(),
-            )
-    far = np.abs(mean[told]) / deviation[told]
-    if a.ndim == 2 and np.median(far) > OFFSET:
-        yield suspect(
-            "inputs",
-            "inputs far from zero",
-            f"inputs lie {w.number(float(np.median(far)))} deviations from 0: what differs between samples is small "
-            "beside what does not.",
-            0.4,
-            0.75,
-            0.25,
-            cures=cure,
-            offset=np.median(far),
-        )
-
-
 def _rows(program: Program) -> Iterator[Suspicion]:
     """Look at what samples have to do with each other: order, repeats, shares of classes."""
     for task in program.tasks:
+        if program.count >= 20 and (task.targets == task.targets[:1]).all():
+            what = "labels" if task.classified else "targets"
+            yield suspect(
+                "labels" if task.classified else "targets",
+                f"{what} that are all the same",
+                f"the {what} of {task.at} are the same in all {program.count:,} samples: there is nothing to learn.",
+                0.9,
+                0.95,
+                0.8,
+                cures=(Cure(what, "a y that differs between samples", "look at how y was read, coded and sliced."),),
+            )
+            return
         if len(task.labels) < 20:
             continue
         shares = np.bincount(task.labels) / len(task.labels)
-        if np.count_nonzero(shares) == 1:
-            yield suspect(
-                "labels",
-                "labels that are all the same",
-                f"all {len(task.labels):,} labels of {task.at} are the same: there is nothing to learn.",
-                0.9,
-                0.95,
-                0.7,
-                cures=(Cure("labels", "a y with all classes", "look at how y was read and sliced."),),
-            )
-            return
         rare = shares[shares > 0]
         if task.classified and rare.min() < RARE / max(1, len(rare) / 10) and rare.max() > 0.5:
             yield suspect(
@@ -197,6 +102,34 @@ def _rows(program: Program) -> Iterator[Suspicion]:
                     ),
                 ),
             )
+
+
+def _contradicted(program: Program) -> Iterator[Suspicion]:
+    """Samples that are the same, with targets that are not."""
+    if len(program.inputs) != 1 or not program.tasks or not len(program.tasks[0].labels):
+        return
+    index, labels = program.some, program.tasks[0].labels
+    a = np.ascontiguousarray(program.inputs[0][index].reshape(len(index), -1))
+    if a.dtype.kind not in "biuf" or not a.shape[1]:
+        return
+    rows: dict[bytes, list[int]] = {}
+    for row, label in zip(a, labels[index], strict=True):
+        rows.setdefault(row.tobytes(), []).append(int(label))
+    told = sum(max(map(given.count, set(given))) for given in rows.values()) / len(index)  # by who knows each row
+    repeated = 1 - len(rows) / len(index)
+    if 1 - told > CONTRADICTED and len(rows) > 1 and len(index) >= 50:
+        yield suspect(
+            "labels",
+            "samples that contradict each other",
+            f"{w.share(repeated)} of the samples repeat another, and their labels differ: whoever knows each input by "
+            f"heart is right in {w.share(told)}.",
+            0.3,
+            0.75 if told < 0.8 else 0.5,
+            0.2,
+            cures=(Cure("labels", "one label for each input", "of one input there is one answer."),),
+            repeated=repeated,
+            told=told,
+        )
 
 
 def sorted_share(labels: np.ndarray) -> float:

@@ -8,7 +8,6 @@ import numpy as np
 
 from zoo.checkup import training as after
 from zoo.checkup.check import Checkup, Examination, examine, guarded, ranked, symptom
-from zoo.checkup.program import ONE_PASS
 from zoo.checkup.training import Training
 from zoo.telemetry.findings import Finding, Verdict
 from zoo.telemetry.gradients import GradientNorms
@@ -96,7 +95,7 @@ class Doctor(keras.callbacks.Callback):
             self._examination = examine(self.model, self.x, self.y, self.validation_data)
             self.probes = None
             if self._examination.error is None:
-                self.probes = Probes(*self._examination.program.batch(ONE_PASS))
+                self.probes = Probes(*self._examination.program.probe_batch)
                 self.probes.set_model(self.model)
                 self.probes.resume([self._examination.program.probed])  # the one before the first step is made
         if self.probes is not None:

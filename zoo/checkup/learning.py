@@ -12,6 +12,7 @@ from zoo.telemetry.findings import Cure
 
 POOR = 0.9  # share of the best constant's loss: above it nothing was learned
 BETTER = 0.75  # times as much: what proves another setting
+DIVERGED = 2.0  # share beyond which steps lead away from what a constant answer has
 GOOD = 0.85  # share that the better setting has to reach
 
 
@@ -44,12 +45,13 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
     if lower is not None and _better(lower, own):
         # A rate is beyond doubt too high where a tenth of it learns and it does not, and no scale is to blame.
         sure = own.share > 1.0 and lower.share < 0.6
+        diverges = own.share > DIVERGED and lower.share < 0.6
         yield suspect(
             "rate",
             "a learning rate that is too high",
             f"in {STEPS} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
             f"{w.number(trials.rate * lower.factor)} to {_told(lower)}.",
-            0.5,
+            0.75 if diverges and not scaled else 0.5,
             0.88 if scaled else 0.95 if sure else 0.9,
             0.2,
             cures=(of_rate(trials.rate * lower.factor, "the steps overshoot."),),

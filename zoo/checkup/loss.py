@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from zoo.checkup.program import ONE_PASS, Program
+from zoo.checkup.program import Program
 from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.task import Task
 from zoo.telemetry import wording as w
@@ -14,17 +14,25 @@ from zoo.telemetry.keras_private import compiled_loss
 
 FLOOR = 0.3  # of what the best constant answer costs: what perfect answers may cost
 SURE = 20.0  # a logit
+DROWNED = 0.005  # of the loss: an output that costs less is not heard
 KERAS = Cure("the loss", "one of keras.losses", "theirs hold at the ends of their range.")
 
 
 def findings(program: Program) -> Iterator[Suspicion]:
-    """Yield what is suspect about what the loss gives; of models with one output and a loss of their `compile`."""
+    """Yield what is suspect about losses and metrics."""
+    yield from _drowned(program)
+    yield from _measured(program)
+    yield from _given(program)
+
+
+def _given(program: Program) -> Iterator[Suspicion]:
+    """Try the loss, of models with one output and a loss of their `compile`."""
     model, tasks = program.model, program.tasks
     compiled = compiled_loss(model)
     plain = type(model).compute_loss is keras.Model.compute_loss
     if compiled is None or not plain or len(tasks) != 1 or tasks[0].loss is None or not program.finite:
         return
-    task, (_, y) = tasks[0], program.batch(ONE_PASS)
+    task, (_, y) = tasks[0], program.probe_batch
     answer = np.asarray(keras.tree.flatten(program.answers)[0], np.float32)
 
     def cost(answers: np.ndarray, y=y) -> float:
@@ -38,10 +46,62 @@ def findings(program: Program) -> Iterator[Suspicion]:
         return
 
 
+def _drowned(program: Program) -> Iterator[Suspicion]:
+    """An output whose loss is nothing beside that of the others."""
+    tasks = program.tasks
+    weights = (getattr(program.model, "get_compile_config", dict)() or {}).get("loss_weights")
+    if not weights or len(tasks) < 2 or any(task.loss is None for task in tasks):
+        return
+    each = [weights.get(task.output, 1) for task in tasks] if isinstance(weights, dict) else list(weights)
+    given = program.model.loss
+    losses = [given.get(task.output) for task in tasks] if isinstance(given, dict) else given
+    losses = losses if isinstance(losses, list | tuple) else [losses] * len(tasks)
+    y = keras.tree.flatten(program.probe_batch[1])
+    if not len(each) == len(losses) == len(y) == len(tasks):
+        return
+    costs = []
+    for loss, weight, target, answer in zip(losses, each, y, keras.tree.flatten(program.answers), strict=True):
+        of_samples = keras.losses.get(loss)(np.asarray(target), answer)
+        costs.append(abs(float(weight) * float(np.mean(keras.ops.convert_to_numpy(of_samples)))))
+    least = int(np.argmin(costs))
+    share = costs[least] / (sum(costs) or 1.0)
+    if np.isfinite(costs).all() and share < DROWNED:
+        yield suspect(
+            "loss",
+            "an output that the loss hardly weighs",
+            f"{tasks[least].at} makes {w.share(share)} of the loss, of weight {each[least]:g}: steps serve the others.",
+            0.4,
+            0.75,
+            0.2,
+            layer=tasks[least].layer,
+            cures=(Cure("loss weights", "loss_weights by which all outputs cost about the same", "each counts."),),
+            share=share,
+        )
+
+
+def _measured(program: Program) -> Iterator[Suspicion]:
+    """Accuracy, where there is nothing to be right or wrong about."""
+    metrics = (getattr(program.model, "get_compile_config", dict)() or {}).get("metrics")
+    named = [metric for metric in keras.tree.flatten(metrics) if metric in ("accuracy", "acc")]
+    if named and len(program.tasks) == 1 and program.tasks[0].kind == "numbers":
+        yield suspect(
+            "metric",
+            "accuracy of numbers",
+            f"the targets of {program.tasks[0].at} are numbers, which are hardly ever met exactly: accuracy stays near "
+            "0 however well they are told.",
+            0.45,
+            0.5,
+            0.4,
+            cures=(
+                Cure("metric", 'metrics=["mae"], or keras.metrics.R2Score()', "they tell how far off answers are."),
+            ),
+        )
+
+
 def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[Suspicion]:
     assert task.loss is not None
     constant, loss = program.probed.baseline - program.probed.answers.penalties, task.loss
-    y = np.asarray(keras.tree.flatten(program.batch(ONE_PASS)[1])[0])
+    y = np.asarray(keras.tree.flatten(program.probe_batch[1])[0])
     perfect = _perfect(task, y, answer)
     yield from _broadcast(task, y, answer, cost)
     if perfect is None:
@@ -64,8 +124,9 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
     best = min(best, cost(soft)) if soft is not None else best
     start = cost(answer)
     if not np.isfinite(constant) or not constant > 0 or not loss.own:
-        if loss.own and np.isfinite(start) and start < best and task.kind != "numbers":
-            yield _rewards(task, best, start)
+        lowest = float(np.nanmin([start, constant])) if np.isfinite([start, constant]).any() else np.nan
+        if loss.own and np.isfinite(lowest) and lowest < best and task.kind != "numbers":
+            yield _rewards(task, best, lowest)
         return
     if best >= constant:
         yield _rewards(task, best, constant)

@@ -35,6 +35,7 @@ def findings(program: Program) -> Iterator[Suspicion]:
     for task in program.tasks:
         for rule in (_one_softmax, _labels, _units, _fits, _range, _probabilities, _distance, _scale):
             yield from rule(task)
+    yield from _axis(program)
 
 
 def _softmax(task: Task) -> Cure:
@@ -56,6 +57,31 @@ STANDARD = Cure(
 def _entropy(task: Task) -> Cure:
     name = "categorical_crossentropy" if task.kind == "one-hot" else "sparse_categorical_crossentropy"
     return Cure(name.replace("_", " "), f'loss="{name}"', "it is the likelihood of one class among others.")
+
+
+def _axis(program: Program) -> Iterator[Suspicion]:
+    """Shares that add up to 1 over samples, steps or pixels, and not over classes."""
+    if len(program.tasks) != 1 or program.answers is None:
+        return
+    task, answers = program.tasks[0], np.asarray(keras.tree.flatten(program.answers)[0], np.float64)
+    if task.units < 2 or not np.isfinite(answers).all() or answers.min() < 0 or answers.max() > 1:
+        return
+    adds_up = [bool(np.allclose(answers.sum(axis), 1, atol=1e-3)) for axis in range(answers.ndim)]
+    if any(adds_up[:-1]) and not adds_up[-1]:
+        axis = adds_up.index(True)
+        over = "the samples of a batch" if axis == 0 else f"axis {axis} of the answers"
+        yield suspect(
+            "output",
+            "softmax over the wrong axis",
+            f"the answers of {task.layer} add up to 1 over {over}, and not over its {task.units} units: nothing says "
+            "which class of a sample it is.",
+            0.9,
+            0.97,
+            0.6,
+            layer=task.layer,
+            cures=(Cure("softmax", "keras.ops.softmax(x, axis=-1)", "the classes of one sample compete."),),
+            axis=axis,
+        )
 
 
 def _one_softmax(task: Task) -> Iterator[Suspicion]:

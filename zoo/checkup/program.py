@@ -14,7 +14,10 @@ from zoo.telemetry.layers import optimizers_of
 from zoo.telemetry.probe import Probe, Prober
 
 MOST = 10_000  # samples that are looked at; of more, every so many-th
+HELD = 50_000_000  # numbers of theirs that are held in memory at once
 ONE_PASS = 256  # samples of the probe
+NUMBERS = 4_000_000  # that the inputs of one pass hold at most: a pass keeps what every layer gives
+LEAST = 16  # samples of a pass, however large they are
 DRAWN = 2_048  # samples that are taken from a data set that is not held in memory
 
 
@@ -81,7 +84,13 @@ class Program:
     @functools.cached_property
     def some(self) -> np.ndarray:
         """Indices of as many samples as are looked at, evenly spread, in their order."""
-        return np.unique(np.linspace(0, self.count - 1, min(self.count, MOST)).astype(int))
+        most = min(MOST, max(ONE_PASS, HELD // self._numbers))
+        return np.unique(np.linspace(0, self.count - 1, min(self.count, most)).astype(int))
+
+    @property
+    def _numbers(self) -> int:
+        """How many the inputs of one sample hold."""
+        return max(1, sum(int(np.prod(a.shape[1:])) for a in self.inputs))
 
     @functools.cached_property
     def mixed(self) -> np.ndarray:
@@ -93,6 +102,16 @@ class Program:
         """How many samples a batch must have, where the model says so: of a stateful one."""
         tensors = keras.tree.flatten(getattr(self.model, "inputs", None) or [])
         return next((tensor.shape[0] for tensor in tensors if tensor.shape and tensor.shape[0]), None)
+
+    @functools.cached_property
+    def one_pass(self) -> int:
+        """How many samples one pass takes: fewer of large ones."""
+        return min(ONE_PASS, max(LEAST, NUMBERS // self._numbers))
+
+    @functools.cached_property
+    def probe_batch(self) -> tuple[Any, Any]:
+        """The samples of one pass."""
+        return self.batch(self.one_pass)
 
     def batch(self, size: int, start: int = 0) -> tuple[Any, Any]:
         """Return a batch of mixed samples, beginning anew where they end; of the size that the model asks for."""
@@ -108,13 +127,13 @@ class Program:
     @functools.cached_property
     def probed(self) -> Probe:
         """One pass of the training step over one batch; raises what the program raises."""
-        x, y = self.batch(ONE_PASS)
+        x, y = self.probe_batch
         return Prober(self.model)(x, y)
 
     @functools.cached_property
     def answers(self) -> Any:
         """What the model gives to the samples of the probe, as in inference; `None` where it cannot be called."""
-        return answers_of(self.model, self.batch(ONE_PASS)[0])
+        return answers_of(self.model, self.probe_batch[0])
 
     @functools.cached_property
     def tasks(self) -> list[Task]:
@@ -140,7 +159,7 @@ def answers_of(model: keras.Model, x: Any) -> Any:
     return keras.tree.map_structure(lambda a: np.asarray(keras.ops.convert_to_numpy(a), np.float32), given)
 
 
-def taken(structure: Any, index: np.ndarray) -> Any:
+def taken(structure: Any, index: np.ndarray | slice) -> Any:
     """Return the samples of a structure of arrays at `index`."""
     return keras.tree.map_structure(lambda a: None if a is None else a[index], structure)
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from zoo.checkup.data import sorted_share
-from zoo.checkup.program import ONE_PASS, Program, answers_of
+from zoo.checkup.program import Program, answers_of, taken
 from zoo.checkup.suspicion import Outcome, Suspicion, suspect
 from zoo.checkup.task import Task
 from zoo.telemetry import wording as w
@@ -21,11 +21,15 @@ from zoo.telemetry.probe import Probe
 LEARNED = 0.7  # of what plain methods tell: who learned as much is well
 FAILED = 0.5  # of it: who learned less is not
 TELLING = 0.15  # what plain methods have to tell, to be measured by
+NOTHING = 0.1  # skill that is none: so much is had by chance
+ENOUGH = 150  # steps in which a loss comes below the best constant's, if anything is told
+AT_CONSTANT = 0.93  # of the best constant's loss: by so much learning by heart brings it down
 SURELY = 0.8  # skill beyond which a program is well, whatever others tell
 FALLING = 0.02  # of the best constant's loss, an epoch: a loss that still falls
 LAGGING = 0.35  # skill that inference has less than training, on the same samples
 APART = 0.5  # skill that validation has less than training
 FEW_STEPS = 300
+PASSES = 4  # whose samples tell the skill
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +62,13 @@ class Training:
         task = program.tasks[0] if program.tasks else None
         skill = validated = np.nan
         if task is not None:
-            x, y = program.batch(4 * ONE_PASS)
-            skill = skill_of(task, answers_of(program.model, x), y)
+            x, y = program.batch(PASSES * program.one_pass)
+            skill = skill_of(task, _answers(program, x), y)
             if program.validation is not None:
-                xv, yv = (keras.tree.map_structure(lambda a: a[: 4 * ONE_PASS], part) for part in program.validation)
+                most = PASSES * program.one_pass
+                xv, yv = (keras.tree.map_structure(lambda a: a[:most], part) for part in program.validation)
                 if yv is not None and not program.fixed:
-                    validated = skill_of(task, answers_of(program.model, xv), yv)
+                    validated = skill_of(task, _answers(program, xv), yv)
         return cls(program, verdict, probes, history, logs, told, skill, validated)
 
     @property
@@ -77,11 +82,29 @@ class Training:
             return "learned"
         if np.isfinite(self.told) and self.told > TELLING:
             return "failed" if self.skill < FAILED * self.told else "partly"
-        return "failed" if self.verdict.sick else "partly" if self.verdict.name == "healthy" else "unknown"
+        if self.verdict.sick or (self.told <= TELLING and self.skill < NOTHING and self._at_constant):
+            return "failed"
+        return "partly" if self.verdict.name == "healthy" else "unknown"
+
+    @property
+    def _at_constant(self) -> bool:
+        """Whether the loss has not come below what the best constant answer costs, in steps enough for that."""
+        baseline = self.probes[-1].baseline if self.probes else np.nan
+        return len(self.history) >= ENOUGH and self.logs[-1].get("loss", np.nan) > AT_CONSTANT * baseline > 0
 
     @property
     def steps(self) -> int:
         return len(self.history)
+
+
+def _answers(program: Program, x: Any) -> Any:
+    """Return what the model gives to x, a pass at a time."""
+    count = len(keras.tree.flatten(x)[0])
+    if program.fixed or count <= program.one_pass:
+        return answers_of(program.model, x)
+    starts = range(0, count, program.one_pass)
+    parts = [answers_of(program.model, taken(x, slice(start, start + program.one_pass))) for start in starts]
+    return None if parts[0] is None else keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def skill_of(task: Task, answers: Any, y: Any) -> float:

@@ -44,12 +44,13 @@ class Entry:
 
     @property
     def sentence(self) -> str:
-        """The verdict's sentence and what to try; the reason if the run did not finish."""
+        """The verdict's sentence, what to try and what else was found; the reason if the run did not finish."""
         if not self.summary.finished:
             return self.summary.reason or "it was cut off, and could not say why"
         if (verdict := self.summary.verdict) is None:
             return "gradients were not tracked"
-        return "\n".join([verdict.sentence, *(f"try {remedy}" for remedy in verdict.remedies[:3])])
+        others = [f"{f.cause}: {f.sentence}" for f in verdict.findings if f.fault and f.sentence != verdict.sentence]
+        return "\n".join([verdict.sentence, *(f"try {remedy}" for remedy in verdict.remedies[:3]), *others])
 
     @property
     def value(self) -> float:

@@ -46,6 +46,7 @@ def run_block(summary: Summary, history: "GradientHistory | None", viewer: str |
     if summary.verdict:
         lines.append(f"verdict   {summary.verdict.name}: {summary.verdict.told}")
         lines += tries(summary.verdict)
+        lines += found(summary.verdict)
     lines += flight_lines(summary.flight, history, summary.folder)
     if history is not None and len(history):
         lines += [
@@ -63,6 +64,17 @@ def tries(verdict: Verdict) -> list[str]:
     """Return up to three lines on what to try: overrides, or where the run's model heeds none, changes to its code."""
     told = (verdict.remedies or [f"{cure.name}: {cure.change}" for cure in verdict.cures])[:3]
     return [f"{'try' if i == 0 else '':10}{line}" for i, line in enumerate(told)]
+
+
+def found(verdict: Verdict, *, notes: bool = False) -> list[str]:
+    """Return up to three lines on faults that the verdict does not tell itself; with `notes` on all that was found."""
+    told = [f for f in verdict.findings if f.sentence != verdict.sentence and (f.fault or notes)]
+    told = told if notes else told[:3]
+    return [
+        f"{'found' if finding.fault else 'note':10}{finding.cause}: {finding.sentence} (confidence "
+        f"{finding.confidence:.2f})" + "".join(f"\n{'':10}try {cure.change}" for cure in finding.cures[:1])
+        for finding in told
+    ]
 
 
 def verdict_word(summary: Summary) -> str:

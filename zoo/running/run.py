@@ -28,6 +28,7 @@ from zoo.telemetry.findings import Verdict
 if TYPE_CHECKING:  # they import Keras
     import keras
 
+    from zoo.checkup.check import Examination
     from zoo.data import Dataset
     from zoo.running.checkpoint import Checkpoint
     from zoo.telemetry.gradients import GradientNorms
@@ -145,6 +146,7 @@ class Training:
         norms, probes: those of them that record gradients and that probe.
         epoch: how many epochs were done before, by a process that was cut off.
         over: whether a callback had stopped the training there.
+        examination: of the program before its first step, where its data lie in memory and it is probed.
         tested: the metrics of the test part.
         flight: where it stopped being numbers, if it did.
     """
@@ -160,6 +162,7 @@ class Training:
     checkpoint: "Checkpoint"
     epoch: int
     over: bool
+    examination: "Examination | None" = None
     tested: dict[str, float] = dataclasses.field(default_factory=dict)
     flight: dict[str, Any] | None = None
 
@@ -168,6 +171,7 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     """Make the data, the compiled model and the callbacks; put them where a run that was cut off left them."""
     from zoo.losses import constant_loss
     from zoo.running.checkpoint import Checkpoint
+    from zoo.running.checkup import examination_of
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.history import header_path
     from zoo.telemetry.probe import Probes
@@ -185,11 +189,23 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     rows, epochs = record.state / "gradients.f32", record.folder / "history.csv"
     path = record.state / "checkpoint.npz"
     checkpoint = Checkpoint(path, others, probes, files=[rows, epochs], whole=[header_path(rows)])
+    examination = examination_of(model, data, probes, thorough=cfg.preflight)  # of the weights that it begins with
     epoch, over = checkpoint.restore(model) if record.again and not cfg.preflight else (0, False)
     if checkpoint.told:
         print(checkpoint.told, file=sys.stderr)
     return Training(
-        began, data, model, model.count_params(), baseline, callbacks, norms, probes, checkpoint, epoch, over
+        began,
+        data,
+        model,
+        model.count_params(),
+        baseline,
+        callbacks,
+        norms,
+        probes,
+        checkpoint,
+        epoch,
+        over,
+        examination,
     )
 
 
@@ -201,8 +217,11 @@ def foretell(cfg: DictConfig, record: Record, training: Training) -> Verdict | N
         return None
     training.probes.start(training.model)
     foretold = _fitting(cfg, diagnose(probes=training.probes.results, baseline=training.baseline))
+    if training.examination is not None:
+        foretold = dataclasses.replace(foretold, findings=training.examination.checkup().findings)
     if cfg.preflight or (cfg.verbose and record.sweep is None):
-        print(f"step 0    {foretold.name}: {foretold.told}", flush=True)
+        print(f"step 0    {foretold.name}: {foretold.told}")
+        print("".join(f"{line}\n" for line in report.found(foretold, notes=cfg.preflight)), end="", flush=True)
     return foretold
 
 
@@ -268,6 +287,7 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
         UserError: if `cfg.objective` is none of its metrics.
     """
     from zoo.callbacks import StopWhenHopeless
+    from zoo.running.checkup import with_findings
     from zoo.telemetry.verdict import diagnose
 
     norms, probes = training.norms, training.probes
@@ -275,7 +295,8 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
     verdict = None
     if norms:
         results = probes.results if probes else []
-        verdict = _fitting(cfg, diagnose(norms.history, results, history["loss"].tolist(), training.baseline))
+        verdict = diagnose(norms.history, results, history["loss"].tolist(), training.baseline)
+        verdict = _fitting(cfg, with_findings(verdict, training.examination, norms.history, probes, history))
     metrics = {name: float(values[-1]) for name, values in history.items() if name != "epoch"}
     metrics |= {f"test_{name}": value for name, value in training.tested.items()}
     if cfg.objective not in metrics:

@@ -9,6 +9,7 @@ CAUSES = {
     "activation": "hidden activations: missing, misplaced, or unfit for the depth",
     "output": "the last layer: its units or its activation do not fit the targets or the loss",
     "loss": "the loss: not one for this task, given logits for probabilities or the reverse, or wrong in its formula",
+    "metric": "what is measured says nothing of the task",
     "labels": "how classes are coded: their numbers, range, shape or type",
     "inputs": "scale, offset, coding or shape of the inputs",
     "targets": "scale or offset of the numbers to be predicted",

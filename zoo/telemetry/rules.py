@@ -172,9 +172,11 @@ def has_no_bottom(case: Case) -> Verdict | None:
 def learned(case: Case) -> Verdict | None:
     """The loss is surely below what the best constant answer costs, or the answers are better than that one."""
     sound = case.first is None and case.now is None
-    if not (case.loss.learned or (sound and case.loss.barely_learned)):
-        return None
     last = case.probes[-1] if len(case.probes) > 1 else None
+    # A loss falls a little where only the shares of the classes are learned: then the answers are no better.
+    worse = last is not None and last.accuracy < last.majority
+    if not (case.loss.learned or (sound and case.loss.barely_learned and not worse)):
+        return None
     told = ""
     if last is not None and np.isfinite(last.accuracy):
         right, commonest = w.share(last.accuracy), w.share(last.majority)
