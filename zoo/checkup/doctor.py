@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.checkup import training as after
+from zoo.checkup import course
 from zoo.checkup.check import Checkup, Examination, examine, guarded, ranked, symptom
 from zoo.checkup.training import Training
 from zoo.telemetry.findings import Finding, Verdict
@@ -119,7 +119,7 @@ def judged(examination: Examination, training: Training) -> Verdict:
     """Return the verdict on the gradients with all findings, and the cause among them."""
     verdict, outcome = training.verdict, training.outcome
     suspicions = list(examination.suspicions)
-    suspicions += guarded(lambda: after.findings(training))
+    suspicions += guarded(lambda: course.findings(training))
     if verdict.sick:
         # What the first pass foretold is told anew by what training came to.
         suspicions = [s for s in suspicions if s.finding.title not in FORETOLD]

@@ -1,6 +1,7 @@
 """What a loss does, found by trying it: on perfect answers, on wrong ones, at the ends of its range."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -61,8 +62,9 @@ def _drowned(program: Program) -> Iterator[Suspicion]:
         return
     costs = []
     for loss, weight, target, answer in zip(losses, each, y, keras.tree.flatten(program.answers), strict=True):
-        of_samples = keras.losses.get(loss)(np.asarray(target), answer)
-        costs.append(abs(float(weight) * float(np.mean(keras.ops.convert_to_numpy(of_samples)))))
+        function: Any = keras.losses.get(loss)
+        of_samples = np.asarray(keras.ops.convert_to_numpy(function(np.asarray(target), answer)))
+        costs.append(abs(float(weight) * float(of_samples.mean())))
     least = int(np.argmin(costs))
     share = costs[least] / (sum(costs) or 1.0)
     if np.isfinite(costs).all() and share < DROWNED:

@@ -69,14 +69,17 @@ def _frozen(model: keras.Model) -> Iterator[Suspicion]:
             cures=(Cure("unfreeze", f'model.get_layer("{last.name}").trainable = True', "then compile again."),),
         )
     elif frozen and share > 0.1:
+        # Training moves every bias away from 0, where it begins.
+        biases = [layer.bias for layer in frozen if getattr(layer, "bias", None) is not None]
+        fresh = bool(biases) and not any(np.any(keras.ops.convert_to_numpy(bias)) for bias in biases)
+        told = "and never were trained: their biases are 0" if fresh else "right only for what was trained before"
         yield suspect(
             "frozen",
             "layers that are frozen",
-            f"{len(frozen)} layers with {w.share(share)} of the weights are frozen, {frozen[0].name} the first: right "
-            "for what was trained before, not for fresh weights.",
-            0.3,
-            0.65,
-            0.1,
+            f"{len(frozen)} layers with {w.share(share)} of the weights are frozen, {frozen[0].name} first, {told}.",
+            0.6 if fresh else 0.3,
+            0.9 if fresh else 0.65,
+            0.15 if fresh else 0.1,
             layer=frozen[0].name,
             cures=(Cure("unfreeze", f'model.get_layer("{frozen[0].name}").trainable = True', "then compile again."),),
             share=share,

@@ -1,0 +1,269 @@
+"""What only the course of a training shows: averages that lag, a validation part apart, steps, schedules, penalties."""
+
+import itertools
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from zoo.checkup.data import sorted_share
+from zoo.checkup.suspicion import Suspicion, suspect
+from zoo.checkup.training import Training, beyond
+from zoo.telemetry import wording as w
+from zoo.telemetry.findings import Cure
+from zoo.telemetry.layers import all_layers
+
+FALLING = 0.02  # of the best constant's loss, an epoch: a loss that still falls
+LAGGING = 0.35  # skill that inference has less than training, on the same samples
+APART = 0.5  # skill that validation has less than training
+FEW_STEPS = 300
+SILENT = 0.03  # of what a layer gave before the first step
+ALL = 0.98  # share of units
+
+
+def findings(training: Training) -> Iterator[Suspicion]:
+    """Yield what only training shows."""
+    if not training.logs or not len(training.history):
+        return
+    yield from _lagging(training)
+    yield from _validation(training)
+    yield from _steps(training)
+    yield from _rate_fell(training)
+    yield from _clipped(training)
+    yield from _silenced(training)
+    yield from _batches(training)
+
+
+def _in_training(training: Training) -> float:
+    """Return the skill on the probe's batch as in training, with its dropout and its batch's own statistics."""
+    last = training.probes[-1] if training.probes else None
+    if last is None:
+        return np.nan
+    return beyond(last.accuracy, last.majority) if np.isfinite(last.accuracy) else max(-1.0, last.r2)
+
+
+def _lagging(training: Training) -> Iterator[Suspicion]:
+    normalized = [
+        layer for layer in all_layers(training.program.model) if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    trained = _in_training(training)
+    if normalized and trained - training.skill > LAGGING and trained > 0.3:
+        layer = normalized[0]
+        # What a moving average still holds of where it began.
+        left = float(layer.momentum**training.steps)
+        yield suspect(
+            "normalization",
+            "batch normalization whose averages lag behind",
+            f"on the same samples the model tells {w.share(max(trained, 0))} of the targets in training and "
+            f"{w.share(max(training.skill, 0))} in inference: after {w.steps(training.steps)} the moving averages of "
+            f"{layer.name} still hold {w.share(left)} of where they began.",
+            0.9,
+            0.96,
+            0.7,
+            layer=layer.name,
+            cures=(
+                Cure(
+                    "momentum",
+                    "keras.layers.BatchNormalization(momentum=0.9)",
+                    "its averages follow in some dozens of steps.",
+                ),
+                Cure("steps", "more epochs", "the averages catch up."),
+            ),
+            training=trained,
+            inference=training.skill,
+            left=left,
+        )
+
+
+def _validation(training: Training) -> Iterator[Suspicion]:
+    last = training.logs[-1]
+    baseline = training.probes[-1].baseline if training.probes else np.nan
+    gap = training.skill - training.validated
+    worse = np.isfinite(gap) and gap > APART and training.skill > APART
+    shares = [w.share(max(skill, 0)) for skill in (training.skill, training.validated)]
+    told = f"it tells {shares[0]} of the training targets and {shares[1]} of the validation's"
+    if not worse and "val_loss" in last and np.isfinite(baseline) and baseline > 0:
+        first = training.logs[0].get("val_loss", np.nan)
+        worse = training.skill > APART and last["val_loss"] > max(1.2 * baseline, 3 * last["loss"])
+        worse = worse and min(first, last["val_loss"]) > 0.9 * baseline
+        told = (
+            f"the validation loss is {w.number(last['val_loss'])}, more than the best constant answer costs, "
+            f"{w.number(baseline)}, while the training loss is {w.number(last['loss'])}"
+        )
+    if not worse:
+        return
+    labels = training.program.tasks[0].labels if training.program.tasks else np.zeros(0)
+    if len(labels) >= 20 and not training.program.shuffled and sorted_share(labels) > 0.9:
+        yield suspect(
+            "data",
+            "a validation split of sorted rows",
+            f"{told}: the rows are sorted by class, and validation_split takes the last ones, of classes that training "
+            "hardly saw.",
+            0.95,
+            0.97,
+            0.95,
+            cures=(
+                Cure(
+                    "order",
+                    "order = np.random.permutation(len(x)); x, y = x[order], y[order]",
+                    "shuffle before the split.",
+                ),
+            ),
+        )
+    elif training.told > APART:
+        yield suspect(
+            "data",
+            "validation unlike training",
+            f"{told}, though plain methods tell {w.share(training.told)} on samples held out: the validation samples "
+            "are drawn, prepared or labelled in another way.",
+            0.7,
+            0.8,
+            0.65,
+            cures=(Cure("validation", "a split of shuffled rows, prepared alike", "both are samples of one thing."),),
+        )
+    else:
+        yield suspect(
+            "data",
+            "training samples learned by heart",
+            f"{told}, and plain methods tell {w.share(max(0.0, np.nan_to_num(training.told)))} on samples held out: "
+            "what it learned holds for no others.",
+            0.45,
+            0.5,
+            0.45,
+            cures=(
+                Cure("labels", "labels that belong to their samples, and more samples", "nothing else generalizes."),
+            ),
+        )
+
+
+def _steps(training: Training) -> Iterator[Suspicion]:
+    losses = [log["loss"] for log in training.logs if "loss" in log]
+    baseline = training.probes[-1].baseline if training.probes else np.nan
+    scale = baseline if np.isfinite(baseline) and baseline > 0 else abs(losses[0]) if losses else np.nan
+    if len(losses) < 2 or not np.isfinite(losses).all() or not scale > 0:
+        if training.steps < 60 and training.verdict.name == "undecided":
+            yield _too_few(training, "the loss has hardly begun to fall", 0.5, 0.7)
+        return
+    fall = (losses[-2] - losses[-1]) / scale
+    steady = all(a >= b - 0.02 * scale for a, b in itertools.pairwise(losses))
+    relative = (losses[-2] - losses[-1]) / max(abs(losses[-1]), 1e-12)
+    if steady and (fall > FALLING or relative > 0.01 or training.steps < 60):
+        told = f"the loss still falls, from {w.number(losses[-2])} to {w.number(losses[-1])} in the last epoch"
+        yield _too_few(training, told, 0.45, 0.8 if training.steps < FEW_STEPS else 0.7)
+
+
+def _too_few(training: Training, told: str, before: float, failed: float) -> Suspicion:
+    return suspect(
+        "steps",
+        "too few steps",
+        f"{told}, after {w.steps(training.steps)} in all.",
+        before,
+        failed,
+        0.0,
+        cures=(Cure("epochs", f"epochs={10 * len(training.logs)}", "it has not come to an end."),),
+        steps=training.steps,
+    )
+
+
+def _rate_fell(training: Training) -> Iterator[Suspicion]:
+    rates = [p.setting.rate for p in training.probes if p.setting is not None and np.isfinite(p.setting.rate)]
+    if len(rates) > 2 and rates[-1] < 0.02 * max(rates):
+        yield suspect(
+            "schedule",
+            "a rate that fell too soon",
+            f"the rate went from {w.number(max(rates))} to {w.number(rates[-1])} in {len(rates) - 1} epochs.",
+            0.6,
+            0.9,
+            0.2,
+            cures=(Cure("schedule", "a slower decay", "the rate falls as training ends."),),
+            highest=max(rates),
+            last=rates[-1],
+        )
+    elif len(rates) > 2 and rates[-1] > 20 * rates[0] > 0:
+        yield suspect(
+            "schedule",
+            "a rate that grew",
+            f"the rate went from {w.number(rates[0])} to {w.number(rates[-1])} in {len(rates) - 1} epochs.",
+            0.4,
+            0.85,
+            0.2,
+            cures=(Cure("schedule", "a schedule that falls", "the rate falls as training ends."),),
+            first=rates[0],
+            last=rates[-1],
+        )
+
+
+def _clipped(training: Training) -> Iterator[Suspicion]:
+    kept = training.history.left_by_clipping
+    if kept < 0.02:
+        yield suspect(
+            "optimizer",
+            "clipping that cuts every step",
+            f"clipping leaves {w.share(kept)} of the gradient in the median step.",
+            0.4,
+            0.88,
+            0.2,
+            cures=(Cure("clipping", "clipnorm=1.0, or none", "only what is far too large is cut."),),
+            kept=kept,
+        )
+
+
+def _silenced(training: Training) -> Iterator[Suspicion]:
+    """A layer under a penalty, whose answers went to nothing in training."""
+    if len(training.probes) < 2:
+        return
+    first, last = training.probes[0], training.probes[-1]
+    fined = {layer.name for layer in all_layers(training.program.model) if _penalties_of(layer)}
+    for i, name in enumerate(last.layers):
+        left = last.output_rms[i] / first.output_rms[i] if i < len(first.layers) and first.output_rms[i] > 0 else np.nan
+        dead = last.dead[i] > ALL and first.dead[i] < ALL
+        if name in fined and (left < SILENT or dead):
+            yield suspect(
+                "regularization",
+                "a penalty that silences its layer",
+                f"{name} is under a penalty, and "
+                + ("gives 0 for every sample" if dead else f"gives {w.share(float(left))} of what it began with")
+                + ": what is cheapest is to say nothing.",
+                0.4,
+                0.93,
+                0.15,
+                layer=name,
+                cures=(Cure("penalty", "a factor a hundred times smaller, or none", "the error weighs more."),),
+                left=left,
+                dead=last.dead[i],
+            )
+            return
+
+
+def _penalties_of(layer: keras.layers.Layer) -> bool:
+    names = ("activity_regularizer", "kernel_regularizer")
+    return any(getattr(layer, name, None) is not None for name in names) or isinstance(
+        layer, keras.layers.ActivityRegularization
+    )
+
+
+def _batches(training: Training) -> Iterator[Suspicion]:
+    an_epoch = training.steps / len(training.logs)
+    if an_epoch <= 2 and training.program.count >= 128:
+        yield suspect(
+            "batch",
+            "batches as large as the data",
+            f"an epoch of {training.program.count:,} samples is {w.steps(round(an_epoch))}: few steps for so much "
+            "computing.",
+            0.35,
+            0.82,
+            0.15,
+            cures=(Cure("batch size", "batch_size=32", "more steps of the same data."),),
+            steps=an_epoch,
+        )
+    elif training.program.count / an_epoch < 2.5 and training.program.count > 50:
+        yield suspect(
+            "batch",
+            "batches of one or two samples",
+            f"a step is made from {training.program.count / an_epoch:.2g} samples: its gradient is mostly noise.",
+            0.3,
+            0.65,
+            0.15,
+            cures=(Cure("batch size", "batch_size=32", "the noise of single samples averages out."),),
+            samples=training.program.count / an_epoch,
+        )
