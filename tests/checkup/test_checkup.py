@@ -81,6 +81,14 @@ FAULTS = {
     "inputs all alike": (net, lambda x, y: (np.ones_like(x), y), "inputs"),
     "one label": (net, lambda x, y: (x, np.zeros_like(y)), "labels"),
     "nothing trains": (frozen, None, "frozen"),
+    "one class contradicts": (net, lambda x, y: (np.repeat(x[:64], 10, 0), np.tile(np.arange(10), 64)), "labels"),
+    "softmax over samples": (lambda: with_last(keras.layers.Softmax(axis=0)), None, "output"),
+    "an error with the wrong sign": (
+        lambda: net(units=1, activation=None, loss=lambda y, p: -keras.ops.square(keras.ops.reshape(y, (-1, 1)) - p)),
+        lambda x, y: (x, x.sum(1) / 10),
+        "loss",
+    ),
+    "fresh layers that are frozen": (lambda: net(dense(trainable=False)), None, "frozen"),
     "weights of zero": (lambda: net(dense(kernel_initializer="zeros")), None, "initializer"),
     "a rate of zero": (lambda: net(optimizer=keras.optimizers.Adam(0.0)), None, "rate"),
     "Adadelta as Keras has it": (lambda: net(optimizer="adadelta"), None, "optimizer"),
@@ -96,6 +104,74 @@ def with_last(layer):
     model = keras.Sequential([*net().layers, layer])
     model.compile("adam", CROSSENTROPY)
     return model
+
+
+class Warm(keras.optimizers.schedules.LearningRateSchedule):
+    """Grows for 40 steps, then falls; it has no config."""
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        return 0.003 * keras.ops.minimum(step / 40 + 0.01, 40 / (step + 1))
+
+
+def gated():
+    keras.utils.set_random_seed(1)
+    x = keras.Input((64,))
+    h = keras.layers.Dense(32, "relu")(x)
+    scores = keras.layers.Dense(1)(h)
+    h = keras.layers.Multiply()([h, keras.layers.Dense(32, "sigmoid")(h), keras.layers.Activation("sigmoid")(scores)])
+    model = keras.Model(x, keras.layers.Dense(10, "softmax")(h))
+    model.compile("adam", CROSSENTROPY)
+    return model
+
+
+def ignoring(x, y):
+    return x, np.where(np.arange(len(y)) % 9 == 0, -1, y)
+
+
+def sparse_inputs(x, y):
+    wide = np.zeros((len(x), 12_000), np.float32)
+    wide[np.arange(len(x)), y * 1000 + np.arange(len(x)) % 7] = 1
+    return wide, y
+
+
+def wide():
+    model = keras.Sequential([keras.Input((12_000,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(10, "softmax")])
+    model.compile("adam", CROSSENTROPY)
+    return model
+
+
+# Sound programs with something in them that looks like a fault.
+SOUND = {
+    "zeros before a tanh": (lambda: net(keras.layers.Dense(32, "tanh", kernel_initializer="zeros")), None),
+    "labels that the loss ignores": (
+        lambda: net(loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)),
+        ignoring,
+    ),
+    "a warm-up of one's own": (lambda: net(optimizer=keras.optimizers.Adam(Warm())), None),
+    "few samples and a schedule": (
+        lambda: net(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 1000))),
+        lambda x, y: (x[:80], y[:80]),
+    ),
+    "gates and scores": (gated, None),
+    "one-hot inputs of many columns": (wide, sparse_inputs),
+    "many small dropouts": (lambda: net(*[keras.layers.Dropout(0.2) for _ in range(12)], dense()), None),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_what_looks_like_a_fault_and_is_none(name):
+    make, change = SOUND[name]
+    x, y = digits() if change is None else change(*digits())
+    found = check(make(), x, y)
+    assert not found.faults, found
+
+
+def test_validation_inputs_may_come_without_targets():
+    x, y = digits()
+    doctor = Doctor(x, y, validation_data=x[:50])
+    net().fit(x, y, epochs=12, verbose=0, callbacks=[doctor])
+    assert doctor.verdict.name == "healthy"
 
 
 @pytest.mark.parametrize("name", FAULTS)

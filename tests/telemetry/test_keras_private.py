@@ -85,6 +85,14 @@ def test_the_compiled_loss_is_the_weighted_sum_of_the_losses():
     np.testing.assert_allclose(float(found), np.mean((a - p) ** 2) + 10 * np.mean(np.abs(b - q)), rtol=1e-5)
 
 
+def test_what_was_given_to_compile_is_as_it_was_given():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert private.compiled_with(model) == {}
+    given = {"loss": lambda y, p: p - y, "metrics": ["mae"], "loss_weights": [2.0]}
+    model.compile("sgd", **given)
+    assert given.items() <= private.compiled_with(model).items()
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="on JAX alone the step's state is handed in")
 def test_the_shardings_are_of_the_state_and_asked_for_when_the_step_is_made():
     asked = []

@@ -50,7 +50,8 @@ class Checkup:
 
     def __str__(self) -> str:
         """The findings, a line or three each."""
-        head = f"{len(self.faults)} faults and {len(self.findings) - len(self.faults)} notes"
+        faults, notes = len(self.faults), len(self.findings) - len(self.faults)
+        head = f"{faults} fault{'s' * (faults != 1)} and {notes} note{'s' * (notes != 1)}"
         if not self.findings:
             head = "nothing found"
         lines = [f"check-up of {self.samples:,} samples in {self.seconds:.1f} s: {head}.", *map(str, self.findings)]

@@ -243,6 +243,8 @@ def _penalties_of(layer: keras.layers.Layer) -> bool:
 
 
 def _batches(training: Training) -> Iterator[Suspicion]:
+    if training.program.shuffled:
+        return  # of a data set it is not known how many samples an epoch has
     an_epoch = training.steps / len(training.logs)
     if an_epoch <= 2 and training.program.count >= 128:
         yield suspect(

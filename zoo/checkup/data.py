@@ -61,7 +61,7 @@ def _rows(program: Program) -> Iterator[Suspicion]:
                 0.8,
                 cures=(Cure(what, "a y that differs between samples", "look at how y was read, coded and sliced."),),
             )
-            return
+            continue
         if len(task.labels) < 20:
             continue
         shares = np.bincount(task.labels) / len(task.labels)
@@ -123,8 +123,8 @@ def _contradicted(program: Program) -> Iterator[Suspicion]:
             "samples that contradict each other",
             f"{w.share(repeated)} of the samples repeat another, and their labels differ: whoever knows each input by "
             f"heart is right in {w.share(told)}.",
-            0.3,
-            0.75 if told < 0.8 else 0.5,
+            0.6 if told < 0.6 else 0.3,
+            0.85 if told < 0.6 else 0.75 if told < 0.8 else 0.5,
             0.2,
             cures=(Cure("labels", "one label for each input", "of one input there is one answer."),),
             repeated=repeated,

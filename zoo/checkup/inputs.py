@@ -80,7 +80,7 @@ def _scale(program: Program, a: np.ndarray) -> Iterator[Suspicion]:
             cures=cure,
             **numbers,
         )
-    elif rms < SMALL:
+    elif rms < SMALL and np.nanmax(np.abs(flat)) < 10 * SMALL:  # of few that are not 0, as one-hot ones, each is large
         yield suspect(
             "inputs",
             "inputs of a small scale",

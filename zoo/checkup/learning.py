@@ -13,6 +13,7 @@ from zoo.telemetry.findings import Cure
 POOR = 0.9  # share of the best constant's loss: above it nothing was learned
 BETTER = 0.75  # times as much: what proves another setting
 DIVERGED = 2.0  # share beyond which steps lead away from what a constant answer has
+MOST_TOLD = 1e3
 GOOD = 0.85  # share that the better setting has to reach
 
 
@@ -84,4 +85,6 @@ def _better(other: Trial, own: Trial, good: float = GOOD) -> bool:
 def _told(trial: Trial) -> str:
     if not np.isfinite(trial.share):
         return "no finite number"
+    if trial.share > MOST_TOLD:
+        return f"over {MOST_TOLD:.0f} times what the best constant answer costs"
     return w.of(trial.share, "what the best constant answer costs")

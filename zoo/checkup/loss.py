@@ -11,7 +11,7 @@ from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.task import Task
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
-from zoo.telemetry.keras_private import compiled_loss
+from zoo.telemetry.keras_private import compiled_loss, compiled_with
 
 FLOOR = 0.3  # of what the best constant answer costs: what perfect answers may cost
 SURE = 20.0  # a logit
@@ -50,7 +50,7 @@ def _given(program: Program) -> Iterator[Suspicion]:
 def _drowned(program: Program) -> Iterator[Suspicion]:
     """An output whose loss is nothing beside that of the others."""
     tasks = program.tasks
-    weights = (getattr(program.model, "get_compile_config", dict)() or {}).get("loss_weights")
+    weights = compiled_with(program.model).get("loss_weights")
     if not weights or len(tasks) < 2 or any(task.loss is None for task in tasks):
         return
     each = [weights.get(task.output, 1) for task in tasks] if isinstance(weights, dict) else list(weights)
@@ -83,8 +83,10 @@ def _drowned(program: Program) -> Iterator[Suspicion]:
 
 def _measured(program: Program) -> Iterator[Suspicion]:
     """Accuracy, where there is nothing to be right or wrong about."""
-    metrics = (getattr(program.model, "get_compile_config", dict)() or {}).get("metrics")
-    named = [metric for metric in keras.tree.flatten(metrics) if metric in ("accuracy", "acc")]
+    metrics = compiled_with(program.model).get("metrics")
+    named = [
+        metric for metric in keras.tree.flatten(metrics) if isinstance(metric, str) and metric in ("accuracy", "acc")
+    ]
     if named and len(program.tasks) == 1 and program.tasks[0].kind == "numbers":
         yield suspect(
             "metric",
@@ -105,11 +107,15 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
     constant, loss = program.probed.baseline - program.probed.answers.penalties, task.loss
     y = np.asarray(keras.tree.flatten(program.probe_batch[1])[0])
     perfect = _perfect(task, y, answer)
-    yield from _broadcast(task, y, answer, cost)
+    if spread := list(_broadcast(task, y, answer, cost)):
+        yield from spread
+        return
     if perfect is None:
         return
     best = cost(perfect)
     if not np.isfinite(best):
+        if not loss.own:
+            return  # theirs are numbers wherever the answers are some
         yield suspect(
             "loss",
             "a loss that is no number at perfect answers",
@@ -126,6 +132,11 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
     best = min(best, cost(soft)) if soft is not None else best
     start = cost(answer)
     if not np.isfinite(constant) or not constant > 0 or not loss.own:
+        if loss.own and task.kind == "numbers" and perfect.std() > 0:
+            far = cost(perfect + 2 * perfect.std())
+            if np.isfinite(far) and far < best:
+                yield _rewards(task, best, far)
+            return
         lowest = float(np.nanmin([start, constant])) if np.isfinite([start, constant]).any() else np.nan
         if loss.own and np.isfinite(lowest) and lowest < best and task.kind != "numbers":
             yield _rewards(task, best, lowest)
@@ -204,7 +215,10 @@ def _broadcast(task: Task, y: np.ndarray, answer: np.ndarray, cost) -> Iterator[
     """(n,) against (n, 1) makes (n, n): every answer is compared with every target."""
     if not (y.ndim == 1 and answer.shape == (len(y), 1)) or len(y) < 3:
         return
-    moved = np.linspace(0.2, 0.8, len(y), dtype=np.float32)[:, None]
+    low, high = float(y.min()), float(y.max())
+    if not high > low:
+        return
+    moved = (0.2 + 0.6 * (y - low) / (high - low)).astype(np.float32)[:, None]  # probabilities, and all but right
     flat, column = cost(moved), cost(moved, y=y[:, None])
     if np.isfinite(flat) and np.isfinite(column) and abs(flat - column) > 1e-3 * max(abs(flat), abs(column)):
         assert task.loss is not None

@@ -13,7 +13,8 @@ from zoo.telemetry.layers import all_layers
 
 AFFINE = ("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose")
 DROPPED = 0.75  # rate of a dropout that leaves little
-KEPT = 0.1  # share that all dropouts together leave
+STRONG = 0.3  # rate of a dropout that adds to others
+KEPT = 0.1  # share that all such dropouts together leave
 BURDEN = 0.5  # of the loss: penalties that weigh more drown it
 OFF = 8.0  # times the deviation that Glorot or He would give
 ALIKE = 1e-6  # deviation between the units of a kernel, over their size
@@ -24,7 +25,7 @@ RELU = Cure("activation", 'activation="relu" in each hidden layer', "without one
 def findings(program: Program) -> Iterator[Suspicion]:
     """Yield what is suspect about the layers."""
     yield from _frozen(program.model)
-    yield from _weights(program.model)
+    yield from _weights(program)
     yield from _dropout(program.model)
     yield from _axes(program)
     yield from _activations(program)
@@ -94,14 +95,14 @@ def _activations(program: Program) -> Iterator[Suspicion]:
     p = program.probed
     if p.setting is None or len(p.layers) < 2:
         return
-    kinds = p.setting.kinds
+    kinds, heads = p.setting.kinds, {p.layers[-1], *(task.layer for task in program.tasks)}
     hidden = [
         (name, activation)
-        for name, activation in zip(p.layers[:-1], p.activations[:-1], strict=True)
-        if kinds.get(name, "") in AFFINE
+        for name, activation in zip(p.layers, p.activations, strict=True)
+        if kinds.get(name, "") in AFFINE and name not in heads
     ]
     linear = [name for name, activation in hidden if not activation]
-    attends = any("Attention" in type(layer).__name__ for layer in all_layers(program.model))
+    attends = _weighs(program.model)
     if linear and not attends and not p.setting.residual:
         all_of_them = len(linear) == len(hidden) and all(
             kinds.get(n, "") in (*AFFINE, "BatchNormalization") for n in p.layers
@@ -133,7 +134,7 @@ def _activations(program: Program) -> Iterator[Suspicion]:
             cures=(RELU,),
         )
     bounded = [name for name, activation in hidden if activation in ("sigmoid", "hard_sigmoid")]
-    if bounded:
+    if bounded and not attends:
         yield suspect(
             "activation",
             "sigmoids in hidden layers",
@@ -166,28 +167,37 @@ def _activations(program: Program) -> Iterator[Suspicion]:
         )
 
 
-def _weights(model: keras.Model) -> Iterator[Suspicion]:
+def _weighs(model: keras.Model) -> bool:
+    """Whether some layers only weigh what others give, as gates and attention do."""
+    kinds = ("Attention", "Multiply", "Dot")
+    return any(type(layer).__name__.endswith(kinds) for layer in all_layers(model))
+
+
+def _weights(program: Program) -> Iterator[Suspicion]:
     """Kernels whose units are all alike, or far from the size that keeps signals as they are."""
-    for layer in all_layers(model):
-        kernel = getattr(layer, "kernel", None)
-        if kernel is None or type(layer).__name__ not in AFFINE or not layer.trainable:
+    affine = [layer for layer in all_layers(program.model) if type(layer).__name__ in AFFINE and layer.built]
+    for layer, behind in zip(affine, [*affine[1:], None], strict=True):
+        if not layer.trainable:
             continue
-        a = np.asarray(keras.ops.convert_to_numpy(kernel), np.float64)
-        units = a.reshape(-1, a.shape[-1])
+        units = _kernel(layer)
         size = float(np.sqrt(np.mean(units**2)))
         usual = float(np.sqrt(2.0 / (units.shape[0] + units.shape[1])))
-        last = layer is model.layers[-1]
+        last = layer is program.model.layers[-1]
         if units.shape[1] > 1 and units.std(1).max() <= ALIKE * max(size, ALIKE):
-            if last and size == 0:
+            if (last or behind is None) and size == 0:
                 continue  # a last layer may start at zero
+            # What comes back differs between units only if the layer behind weighs them differently; a ReLU of 0 sends
+            # nothing back at all.
+            norms = dict(zip(program.probed.layers, program.probed.gradient_norm, strict=True))
+            stay = norms.get(layer.name) == 0 or (behind is not None and _rows_alike(_kernel(behind)))
+            until = "they stay alike in every step" if stay else "only the layers behind can tell them apart"
             yield suspect(
                 "initializer",
                 "units that begin alike",
-                f"all {units.shape[1]} units of {layer.name} begin with the same weights: they stay alike in every "
-                "step.",
-                0.9,
-                0.97,
-                0.4,
+                f"all {units.shape[1]} units of {layer.name} begin with the same weights: {until}.",
+                0.9 if stay else 0.35,
+                0.97 if stay else 0.85,
+                0.4 if stay else 0.15,
                 layer=layer.name,
                 cures=(
                     Cure(
@@ -213,12 +223,22 @@ def _weights(model: keras.Model) -> Iterator[Suspicion]:
             return
 
 
+def _rows_alike(kernel: np.ndarray) -> bool:
+    return float(kernel.std(0).max()) <= ALIKE * max(float(np.abs(kernel).max()), ALIKE)
+
+
+def _kernel(layer: keras.layers.Layer) -> np.ndarray:
+    """Return (inputs of a unit, units) float64."""
+    a = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float64)
+    return a.reshape(-1, a.shape[-1])
+
+
 def _dropout(model: keras.Model) -> Iterator[Suspicion]:
     layers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Dropout) and layer.rate]
     if not layers:
         return
     strongest = max(layers, key=lambda layer: layer.rate)
-    kept = float(np.prod([1 - layer.rate for layer in layers]))
+    kept = float(np.prod([1 - layer.rate for layer in layers if layer.rate >= STRONG]))
     if strongest.rate >= DROPPED or kept < KEPT:
         told = (
             f"{strongest.name} drops {w.share(strongest.rate)} of what it gets"
@@ -280,7 +300,14 @@ def _narrow(program: Program) -> Iterator[Suspicion]:
         units = getattr(named.get(name), "units", None) or getattr(named.get(name), "filters", None)
         reconstructs = any(a.shape == task.targets.shape for a in program.inputs)
         dense = p.setting.kinds.get(name) in ("Dense", "LSTM", "GRU", "SimpleRNN")
-        if dense and units and units < max(2, min(3, wanted)) and not reconstructs:
+        if (
+            dense
+            and units
+            and units < max(2, min(3, wanted))
+            and not reconstructs
+            and name != task.layer
+            and not _weighs(program.model)
+        ):
             yield suspect(
                 "capacity",
                 "a hidden layer that is too narrow",

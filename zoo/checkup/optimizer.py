@@ -37,23 +37,24 @@ def findings(program: Program) -> Iterator[Suspicion]:
             0.5,
             cures=(Cure("rate", "model.optimizer.learning_rate = 0.001", "steps need a length."),),
         )
+    default = ", Keras' default" if np.isclose(rate, 1e-3) else ""
     if kind == "Adadelta" and 0 < rate < ADADELTA:
         yield suspect(
             "optimizer",
             "Adadelta at a low rate",
-            f"Adadelta runs at {w.number(rate)}, Keras' default; its steps are made for a rate of 1 (Zeiler 2012), and "
-            "begin at a thousandth of that by themselves.",
+            f"Adadelta runs at {w.number(rate)}{default}; its steps are made for "
+            "a rate of 1 (Zeiler 2012), and begin at a thousandth of that by themselves.",
             0.7,
             0.95,
             0.3,
             cures=(Cure("Adadelta", "keras.optimizers.Adadelta(1.0)", "the rate of its paper."), ADAM),
             rate=rate,
         )
-    if kind == "Ftrl" or (kind == "Adagrad" and rate < 5e-3):
+    if kind in ("Ftrl", "Adagrad") and rate < 5e-3:
         yield suspect(
             "optimizer",
             f"{kind} at a low rate",
-            f"{kind} runs at {w.number(rate)}, Keras' default, and its steps only get shorter.",
+            f"{kind} runs at {w.number(rate)}{default}, and its steps only get shorter.",
             0.4,
             0.8,
             0.2,
@@ -90,10 +91,12 @@ def findings(program: Program) -> Iterator[Suspicion]:
     for name in ("clipnorm", "clipvalue", "global_clipnorm"):
         value = getattr(optimizer, name, None)
         if value and value < TIGHT and kind == "SGD":
+            what = "weight" if name == "clipvalue" else "step"
             yield suspect(
                 "optimizer",
                 "clipping that leaves nothing",
-                f"{name} is {value:g}: at a rate of {w.number(rate)} no step is longer than {w.number(value * rate)}.",
+                f"{name} is {value:g}: at a rate of {w.number(rate)} no {what} goes further than "
+                f"{w.number(value * rate)}.",
                 0.55,
                 0.9,
                 0.2,
@@ -132,12 +135,13 @@ def _schedule(program: Program, optimizer: keras.optimizers.Optimizer) -> Iterat
     if not _scheduled(optimizer):
         return
     epoch = max(1, program.count // 32)
-    rates = np.array([rate_at(optimizer, step) for step in np.unique(np.linspace(0, 3 * epoch, 25).astype(int))])
+    rates = np.array([rate_at(optimizer, step) for step in np.linspace(0, 3 * epoch, 25).astype(int)])
+    later = rate_at(optimizer, 30 * epoch)
     if not np.isfinite(rates).all():
         return
-    highest, last = float(rates.max()), float(rates[8])  # after an epoch of batches of 32
+    highest, last = float(rates[:9].max()), float(rates[8])  # within an epoch of batches of 32
     if highest <= 0 or last < FADED * highest:
-        step = int(np.argmax(rates < FADED * highest) * 3 * epoch / 24)
+        step = int(np.argmax(rates[:9] < FADED * highest) * 3 * epoch / 24)
         yield suspect(
             "schedule",
             "a rate that falls too soon",
@@ -151,7 +155,7 @@ def _schedule(program: Program, optimizer: keras.optimizers.Optimizer) -> Iterat
             after_an_epoch=last,
             step=step,
         )
-    elif rates[-1] > 5 * rates[0] and rates[0] > 0:
+    elif rates[-1] > 5 * rates[0] > 0 and not later < 5 * rates[-1]:  # a warm-up comes to an end
         yield suspect(
             "schedule",
             "a rate that grows",

@@ -116,7 +116,7 @@ def _labels(task: Task) -> Iterator[Suspicion]:
     if task.loss is None or task.targets.dtype.kind not in "biuf":
         return
     y = task.targets.reshape(-1).astype(np.float64)
-    y = y[np.isfinite(y)]
+    y = y[np.isfinite(y) & (y != task.loss.ignored)]
     if not y.size:
         return
     values = np.unique(y[:20_000])

@@ -27,11 +27,13 @@ class Loss:
         name: class name of a loss of Keras, or the name of a person's own function.
         own: whether it is none of Keras'.
         logits: whether it takes logits; `None` where it does not say.
+        ignored: the class number that it leaves out; `None` for none.
     """
 
     name: str
     own: bool
     logits: bool | None
+    ignored: int | None = None
 
     @property
     def takes(self) -> str:
@@ -47,7 +49,9 @@ class Loss:
         found = keras.losses.get(identifier)
         if isinstance(found, keras.losses.Loss):
             own = type(found).__module__.split(".")[0] != "keras"
-            return cls(type(found).__name__, own, getattr(found, "from_logits", None))
+            return cls(
+                type(found).__name__, own, getattr(found, "from_logits", None), getattr(found, "ignore_class", None)
+            )
         name = getattr(found, "__name__", type(found).__name__)
         own = not getattr(found, "__module__", "").startswith("keras.")
         known = {_snake(kind): kind for kind in (*SPARSE, *CATEGORICAL, *BINARY, *SQUARED)} | {"huber": "Huber"}

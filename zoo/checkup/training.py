@@ -56,9 +56,10 @@ class Training:
             x, y = program.batch(PASSES * program.one_pass)
             skill = skill_of(task, _answers(program, x), y)
             if program.validation is not None:
-                most = PASSES * program.one_pass
-                xv, yv = (keras.tree.map_structure(lambda a: a[:most], part) for part in program.validation)
+                some = slice(PASSES * program.one_pass)
+                xv, yv = program.validation
                 if yv is not None and not program.fixed:
+                    xv, yv = taken(xv, some), taken(yv, some)
                     validated = skill_of(task, _answers(program, xv), yv)
         return cls(program, verdict, probes, history, logs, told, skill, validated)
 

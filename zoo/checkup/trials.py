@@ -105,7 +105,8 @@ def tried(program: Program, seconds: float) -> Trials:
 @contextlib.contextmanager
 def _borrowed(model: keras.Model, optimizer: keras.optimizers.Optimizer, rate: float) -> Iterator:
     """Yield a function that trains the model from the weights of now; put all back at the end."""
-    config = optimizer.get_config()
+    with replaced((inner_of(optimizer), "_learning_rate", rate)):  # a schedule of one's own may have no config
+        config = optimizer.get_config()
     (config["inner_optimizer"]["config"] if "inner_optimizer" in config else config)["learning_rate"] = rate
     twin = type(optimizer).from_config(config)
     inner = inner_of(twin)

@@ -71,7 +71,7 @@ def found(verdict: Verdict, *, notes: bool = False) -> list[str]:
     told = [f for f in verdict.findings if f.sentence != verdict.sentence and (f.fault or notes)]
     told = told if notes else told[:3]
     return [
-        f"{'found' if finding.fault else 'note':10}{finding.cause}: {finding.sentence} (confidence "
+        f"{'found' if finding.fault else 'note':10}{finding.cause}, {finding.title}: {finding.sentence} (confidence "
         f"{finding.confidence:.2f})" + "".join(f"\n{'':10}try {cure.change}" for cure in finding.cures[:1])
         for finding in told
     ]

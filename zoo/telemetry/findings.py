@@ -76,7 +76,7 @@ class Finding:
     def __str__(self) -> str:
         """What, where, and below it what to do."""
         tries = "".join(f"\n  try {cure.change}" for cure in self.cures[:1])
-        return f"{self.cause}: {self.sentence} (confidence {self.confidence:.2f}){tries}"
+        return f"{self.cause}, {self.title}: {self.sentence} (confidence {self.confidence:.2f}){tries}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,6 +32,12 @@ def compiled_loss(model: keras.Model) -> Callable | None:
     return getattr(model, "_compile_loss", None)
 
 
+def compiled_with(model: keras.Model) -> dict[str, Any]:
+    """`_compile_config`: what `compile` was given, by the names of its arguments, as it was given; `{}` before it."""
+    found = getattr(model, "_compile_config", None)
+    return dict(found.config) if found is not None else {}
+
+
 def made_by(tensor: Any) -> Any:
     """`_keras_history`: the layer or operation that a symbolic tensor comes from; `None` of another tensor."""
     return getattr(getattr(tensor, "_keras_history", None), "operation", None)
