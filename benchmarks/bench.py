@@ -27,7 +27,17 @@ TABLES = {
     "overhead-torch": ("overhead.py mlp lenet resnet --rounds 0.3", "torch"),
     **{
         name: (f"{name}.py", "tensorflow")
-        for name in ("rivals", "step_time", "growth", "probes", "start_up", "pipeline", "recording", "sweeps")
+        for name in (
+            "rivals",
+            "step_time",
+            "growth",
+            "probes",
+            "checkup",
+            "start_up",
+            "pipeline",
+            "recording",
+            "sweeps",
+        )
     },
 }
 

@@ -125,6 +125,17 @@ def gated():
     return model
 
 
+def twins():
+    """Probabilities that the model itself makes, behind its last layer: how near two halves of a picture are."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((64,))
+    each = keras.layers.Dense(16, "relu")
+    a, b = each(x[:, :32]), each(x[:, 32:])
+    model = keras.Model(x, keras.ops.exp(-keras.ops.sum(keras.ops.square(a - b), axis=1, keepdims=True)))
+    model.compile("adam", "binary_crossentropy")
+    return model
+
+
 def ignoring(x, y):
     return x, np.where(np.arange(len(y)) % 9 == 0, -1, y)
 
@@ -154,6 +165,7 @@ SOUND = {
         lambda x, y: (x[:80], y[:80]),
     ),
     "gates and scores": (gated, None),
+    "probabilities of its own making": (twins, lambda x, y: (x, (y > 4).astype("float32"))),
     "one-hot inputs of many columns": (wide, sparse_inputs),
     "many small dropouts": (lambda: net(*[keras.layers.Dropout(0.2) for _ in range(12)], dense()), None),
 }

@@ -13,13 +13,13 @@ from zoo.checkup import data, inputs, learning, loss, network, optimizer, output
 from zoo.checkup.program import Program
 from zoo.checkup.reference import told_by
 from zoo.checkup.suspicion import Suspicion, suspect
+from zoo.checkup.training import UNTOLD
 from zoo.checkup.trials import Trials, tried
 from zoo.telemetry.findings import Cure, Finding, Verdict
 from zoo.telemetry.verdict import diagnose
 
 SECONDS = 3.0  # that trials of other rates may take
 LONG = 10.0  # seconds for one pass, from which on none are made: to compile their step takes as long
-UNTOLD = 0.06  # share of the targets that the inputs tell: no more is had by chance
 ENOUGH = 200  # samples, to say that
 WORTH = 0.15  # confidence below which a finding is not told at all
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.checkup.data import sorted_share
 from zoo.checkup.suspicion import Suspicion, suspect
-from zoo.checkup.training import Training, beyond
+from zoo.checkup.training import UNTOLD, Training, beyond
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
 from zoo.telemetry.layers import all_layers
@@ -149,7 +149,9 @@ def _steps(training: Training) -> Iterator[Suspicion]:
     relative = (losses[-2] - losses[-1]) / max(abs(losses[-1]), 1e-12)
     if steady and (fall > FALLING or relative > 0.01 or training.steps < 60):
         told = f"the loss still falls, from {w.number(losses[-2])} to {w.number(losses[-1])} in the last epoch"
-        yield _too_few(training, told, 0.45, 0.8 if training.steps < FEW_STEPS else 0.7)
+        # Where nothing is to be learned, more steps are not the first thing to try.
+        failed = 0.6 if training.told <= UNTOLD else 0.8 if training.steps < FEW_STEPS else 0.7
+        yield _too_few(training, told, 0.45, failed)
 
 
 def _too_few(training: Training, told: str, before: float, failed: float) -> Suspicion:

@@ -140,10 +140,11 @@ class Program:
         """What is asked of each output that has targets."""
         if self.answers is None:
             return []
-        known: dict[str, str] = {}
+        last = None
         with contextlib.suppress(Exception):  # of a program that raises; then what its last layer says has to do
-            known = dict(zip(self.probed.layers, self.probed.activations, strict=True))
-        return tasks_of(self.model, self.y, self.answers, known)
+            p = self.probed
+            last = p.layers[-1], p.activations[-1], float(p.activation_rms[-1])
+        return tasks_of(self.model, self.y, self.answers, last)
 
 
 def answers_of(model: keras.Model, x: Any) -> Any:

@@ -16,6 +16,7 @@ BINARY = ("BinaryCrossentropy", "BinaryFocalCrossentropy")
 SQUARED = ("MeanSquaredError", "MeanAbsoluteError", "Huber", "LogCosh")
 MOST_CLASSES = 1000
 MOSTLY = 0.2  # share of samples, steps or pixels that have a class: of the others none is told
+SAME = 0.1  # by which what a layer gives may differ between training and inference
 FEW_VALUES = 20  # different ones that numbers may have and still be classes, under a loss of classes
 
 
@@ -127,13 +128,13 @@ def kind_of(targets: np.ndarray, units: int, loss: Loss | None) -> tuple[Kind, i
     return "numbers", 0, nobody
 
 
-def tasks_of(model: keras.Model, y: Any, answers: Any, activations: dict[str, str]) -> list[Task]:
+def tasks_of(model: keras.Model, y: Any, answers: Any, called_last: tuple[str, str, float] | None) -> list[Task]:
     """Describe what is asked of each output.
 
     Args:
         y: a structure of arrays.
         answers: a structure of arrays, what the model gives to some samples.
-        activations: of layers, by their names, as a probe names them.
+        called_last: of the layer that a probe saw last: its name, its activation's, the rms of what it gave.
     """
     outputs, targets = keras.tree.flatten(answers), keras.tree.flatten(y)
     losses = _losses(model, len(outputs))
@@ -144,7 +145,9 @@ def tasks_of(model: keras.Model, y: Any, answers: Any, activations: dict[str, st
         if i >= len(targets) or targets[i] is None:
             continue
         target = np.asarray(targets[i])
-        layer, activation = _last(model, i, len(outputs), activations)
+        # A model may make something else of what its last layer gives.
+        gives = called_last is not None and np.isclose(called_last[2], np.sqrt(np.mean(answer**2)), rtol=SAME)
+        layer, activation = _last(model, i, called_last[:2] if called_last and gives and len(outputs) == 1 else None)
         units = answer.shape[-1] if answer.ndim > 1 else 1
         found.append(Task(names[i], layer, activation, units, losses[i], target, *kind_of(target, units, losses[i])))
     return found
@@ -164,7 +167,7 @@ def _losses(model: keras.Model, count: int) -> list[Loss | None]:
 PASSING = (keras.layers.Dropout, keras.layers.Reshape, keras.layers.Flatten)
 
 
-def _last(model: keras.Model, index: int, count: int, activations: dict[str, str]) -> tuple[str, str | None]:
+def _last(model: keras.Model, index: int, called_last: tuple[str, str] | None) -> tuple[str, str | None]:
     """Return the name of the layer that an output comes from and of the activation that was applied last."""
     layer = _layer_of(model, index)
     while layer is not None:
@@ -184,8 +187,8 @@ def _last(model: keras.Model, index: int, count: int, activations: dict[str, str
         named = getattr(getattr(layer, "activation", None), "__name__", None)
         if named is not None:
             return layer.name, "" if named == "linear" else named
-    if count == 1 and activations:
-        return list(activations.items())[-1]
+    if called_last is not None:
+        return called_last
     return (layer.name if layer is not None else ""), None
 
 

@@ -16,6 +16,7 @@ from zoo.telemetry.probe import Probe
 LEARNED = 0.7  # of what plain methods tell: who learned as much is well
 FAILED = 0.5  # of it: who learned less is not
 TELLING = 0.15  # what plain methods have to tell, to be measured by
+UNTOLD = 0.06  # share of the targets that plain methods tell: no more is had by chance
 NOTHING = 0.1  # skill that is none: so much is had by chance
 ENOUGH = 150  # steps in which a loss comes below the best constant's, if anything is told
 AT_CONSTANT = 0.93  # of the best constant's loss: by so much learning by heart brings it down
