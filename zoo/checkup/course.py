@@ -10,12 +10,13 @@ from zoo.checkup.data import sorted_share
 from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.training import UNTOLD, Training, beyond
 from zoo.telemetry import wording as w
-from zoo.telemetry.findings import Cure
+from zoo.telemetry.findings import Cure, Finding
 from zoo.telemetry.layers import all_layers
 
 FALLING = 0.02  # of the best constant's loss, an epoch: a loss that still falls
 LAGGING = 0.35  # skill that inference has less than training, on the same samples
 APART = 0.5  # skill that validation has less than training
+FAINT = 0.1  # of a layer's size: samples that differ by less are hardly told apart
 FEW_STEPS = 300
 SILENT = 0.03  # of what a layer gave before the first step
 ALL = 0.98  # share of units
@@ -32,6 +33,42 @@ def findings(training: Training) -> Iterator[Suspicion]:
     yield from _clipped(training)
     yield from _silenced(training)
     yield from _batches(training)
+
+
+def unexplained(training: Training) -> Finding:
+    """Return what can be said of a training that failed without a fault that is known."""
+    last, told = training.probes[-1], ""
+    if np.isfinite(training.told) and training.told > UNTOLD:
+        told = f", where plain methods tell {w.share(training.told)} on samples held out"
+    skill = f"the model tells {w.share(max(training.skill, 0))} of the targets after {w.steps(training.steps)}{told}"
+    hidden = [i for i in range(len(last.layers) - 1) if np.isfinite(last.variation[i])]
+    if hidden and last.variation[hidden[-1]] < FAINT:
+        apart, layer = float(last.variation[hidden[-1]]), last.layers[hidden[-1]]
+        return suspect(
+            "initializer",
+            "layers that hardly tell samples apart",
+            f"{skill}: what {layer} gives differs between samples by {w.share(apart)} of its size.",
+            0.6,
+            0.6,
+            0.2,
+            layer=layer,
+            cures=(
+                Cure("he normal", 'kernel_initializer="he_normal"', "its variance keeps what tells samples apart."),
+                Cure("normalization", "keras.layers.BatchNormalization() behind each layer", "it spreads samples."),
+            ),
+            variation=apart,
+        ).finding
+    return suspect(
+        "code",
+        "less learned than there is",
+        f"{skill}, and nothing else was found: look at what lies between the data and the loss.",
+        0.55,
+        0.55,
+        0.2,
+        cures=(Cure("fit a few", "model.fit(x[:20], y[:20], epochs=200)", "what cannot learn 20 samples is broken."),),
+        skill=training.skill,
+        told=training.told,
+    ).finding
 
 
 def _in_training(training: Training) -> float:

@@ -127,6 +127,8 @@ def judged(examination: Examination, training: Training) -> Verdict:
     found = ranked([suspicion.after(outcome) for suspicion in suspicions])
     if verdict.sick and outcome != "learned" and not any(f.fault for f in found):
         found = ranked([suspicion.after("failed") for suspicion in suspicions])
+    if outcome == "failed" and training.probes and not any(f.fault for f in found):
+        found = ranked([*found, course.unexplained(training)])
     faults = [finding for finding in found if finding.fault]
     if not faults:
         return dataclasses.replace(verdict, findings=found, cause=verdict.cause if verdict.sick else "")

@@ -75,7 +75,7 @@ class Training:
             return "learned"
         if np.isfinite(self.told) and self.told > TELLING:
             return "failed" if self.skill < FAILED * self.told else "partly"
-        if self.verdict.sick or (self.told <= TELLING and self.skill < NOTHING and self._at_constant):
+        if self.verdict.sick or (self.skill < NOTHING and self._at_constant):
             return "failed"
         return "partly" if self.verdict.name == "healthy" else "unknown"
 
@@ -83,7 +83,8 @@ class Training:
     def _at_constant(self) -> bool:
         """Whether the loss has not come below what the best constant answer costs, in steps enough for that."""
         baseline = self.probes[-1].baseline if self.probes else np.nan
-        return len(self.history) >= ENOUGH and self.logs[-1].get("loss", np.nan) > AT_CONSTANT * baseline > 0
+        enough = ENOUGH if np.isfinite(self.told) else 2 * ENOUGH
+        return len(self.history) >= enough and self.logs[-1].get("loss", np.nan) > AT_CONSTANT * baseline > 0
 
     @property
     def steps(self) -> int:
