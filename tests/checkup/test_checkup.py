@@ -171,6 +171,26 @@ SOUND = {
 }
 
 
+def series(n=300, steps=24):
+    rng = np.random.default_rng(0)
+    x = np.sin(np.linspace(0, 6, steps)[None, :, None] * rng.uniform(0.5, 3, (n, 1, 3)) + rng.uniform(0, 6, (n, 1, 3)))
+    return x.astype("float32"), (x[:, -1, 0] > 0).astype("float32")
+
+
+def recurrent(shape):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input(shape), keras.layers.LSTM(8), keras.layers.Dense(1, "sigmoid")])
+    model.compile("adam", "binary_crossentropy")
+    return model
+
+
+def test_steps_and_features_that_are_swapped_are_told_apart():
+    x, y = series()
+    titles = lambda model, x: [finding.title for finding in check(model, x, y).findings]  # noqa: E731
+    assert "steps and features swapped" in titles(recurrent((3, 24)), np.swapaxes(x, 1, 2))
+    assert "steps and features swapped" not in titles(recurrent((24, 3)), x)
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_what_looks_like_a_fault_and_is_none(name):
     make, change = SOUND[name]

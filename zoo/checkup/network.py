@@ -27,7 +27,6 @@ def findings(program: Program) -> Iterator[Suspicion]:
     yield from _frozen(program.model)
     yield from _weights(program)
     yield from _dropout(program.model)
-    yield from _axes(program)
     yield from _activations(program)
     yield from _penalties(program)
     yield from _narrow(program)
@@ -321,36 +320,3 @@ def _narrow(program: Program) -> Iterator[Suspicion]:
                 units=units,
             )
             return
-
-
-def _axes(program: Program) -> Iterator[Suspicion]:
-    """Pictures whose channels come first, or series whose steps and features are swapped."""
-    first = next((layer for layer in all_layers(program.model) if type(layer).__name__ in ("Conv2D", "Conv1D")), None)
-    a = program.inputs[0]
-    if first is not None and a.ndim == 4 and type(first).__name__ == "Conv2D" and first.data_format == "channels_last":
-        channels, height, width = a.shape[1:]
-        if channels in (1, 3, 4) and height == width and height > 4 * channels:
-            yield suspect(
-                "inputs",
-                "channels first",
-                f"x is (n, {channels}, {height}, {width}), but {first.name} takes the last axis for the channels: it "
-                f"sees pictures of {channels} by {height} with {width} channels.",
-                0.75,
-                0.9,
-                0.4,
-                layer=first.name,
-                cures=(Cure("axes", "np.moveaxis(x, 1, -1)", "Keras' layers take channels last."),),
-            )
-    recurrent = next((layer for layer in all_layers(program.model) if isinstance(layer, keras.layers.RNN)), None)
-    if recurrent is not None and a.ndim == 3 and a.dtype.kind == "f" and a.shape[1] == 1 and a.shape[2] >= 4:
-        yield suspect(
-            "inputs",
-            "a series of one step",
-            f"x is (n, 1, {a.shape[2]}): {recurrent.name} gets {a.shape[2]} features in a single step, and has nothing "
-            "to remember.",
-            0.4,
-            0.75,
-            0.2,
-            layer=recurrent.name,
-            cures=(Cure("axes", "x.reshape(len(x), steps, 1)", "each value is a step."),),
-        )

@@ -26,14 +26,12 @@ RANGES = {
 REACHED = 1e-3  # of a range: how far beyond its ends targets may lie by rounding
 OUT_OF_REACH = 0.05  # share of the targets
 WITHOUT = 0.02  # share of the targets that may be of no class
-LARGE_TARGETS = 20.0  # rms: by so much the last layer has to grow at small steps
-SMALL_TARGETS = 1e-2
 
 
 def findings(program: Program) -> Iterator[Suspicion]:
     """Yield what is suspect about outputs, losses and targets."""
     for task in program.tasks:
-        for rule in (_one_softmax, _labels, _units, _fits, _range, _probabilities, _distance, _scale):
+        for rule in (_one_softmax, _fits, _range, _probabilities, _distance):
             yield from rule(task)
     yield from _axis(program)
 
@@ -54,7 +52,8 @@ STANDARD = Cure(
 )
 
 
-def _entropy(task: Task) -> Cure:
+def entropy(task: Task) -> Cure:
+    """Return the change to the cross-entropy that takes targets as they are coded."""
     name = "categorical_crossentropy" if task.kind == "one-hot" else "sparse_categorical_crossentropy"
     return Cure(name.replace("_", " "), f'loss="{name}"', "it is the likelihood of one class among others.")
 
@@ -111,99 +110,6 @@ def _one_softmax(task: Task) -> Iterator[Suspicion]:
         )
 
 
-def _labels(task: Task) -> Iterator[Suspicion]:
-    """Class numbers that the loss cannot take."""
-    if task.loss is None or task.targets.dtype.kind not in "biuf":
-        return
-    y = task.targets.reshape(-1).astype(np.float64)
-    y = y[np.isfinite(y) & (y != task.loss.ignored)]
-    if not y.size:
-        return
-    values = np.unique(y[:20_000])
-    if task.loss.takes == "sparse":
-        if (values != np.round(values)).any():
-            yield suspect(
-                "labels",
-                "class numbers that are no whole numbers",
-                f"{task.loss.name} takes whole class numbers, but y holds {len(values)} values such as "
-                f"{w.number(float(values[values != np.round(values)][0]))}: cut down to whole ones they are other "
-                "classes.",
-                0.97,
-                0.98,
-                0.9,
-                cures=(Cure("labels", 'y.astype("int32"), not scaled', "a class number is a name, not an amount."),),
-                values=len(values),
-            )
-        elif values.max() >= task.units or values.min() < 0:
-            one = values.min() == 1 and values.max() == task.units
-            told = "labels begin at 1" if one else f"labels go from {values.min():.0f} to {values.max():.0f}"
-            cure = "y - 1" if one else f"a last layer of {values.max() + 1:.0f} units, or labels from 0 on"
-            yield suspect(
-                "labels",
-                "labels beyond the output's units",
-                f"{told}, but {task.layer} has {task.units} units, for the classes 0 to {task.units - 1}.",
-                0.97,
-                0.98,
-                0.9,
-                layer=task.layer,
-                cures=(Cure("labels", cure, "each class number is that of a unit."),),
-                largest=values.max(),
-                smallest=values.min(),
-            )
-    elif task.loss.takes == "binary" and (values.min() < 0 or values.max() > 1):
-        two = len(values) == 2
-        if task.units == 1 and not two:
-            yield from _too_few(task, len(values))
-        told = f"from {w.number(float(values.min()))} to {w.number(float(values.max()))}"
-        yield suspect(
-            "labels" if two or len(values) <= 20 else "loss",
-            "targets that are no probabilities",
-            f"{task.loss.name} takes targets in [0, 1], but y goes {told}: its loss has no bottom there.",
-            0.96,
-            0.98,
-            0.8 if two else 0.9,
-            cures=(
-                Cure("labels", "(y == y.max()).astype('float32')", "two classes are 0 and 1.")
-                if two
-                else Cure("mean squared error", 'loss="mse"', "numbers are compared by their distance.")
-                if task.kind == "numbers"
-                else _entropy(task),
-            ),
-            largest=values.max(),
-            smallest=values.min(),
-        )
-
-
-def _too_few(task: Task, classes: int) -> Iterator[Suspicion]:
-    yield suspect(
-        "output",
-        "one unit for several classes",
-        f"y has {classes} classes, but {task.layer} has one unit, which tells two apart.",
-        0.9,
-        0.97,
-        0.6,
-        layer=task.layer,
-        cures=(
-            Cure("softmax", f'keras.layers.Dense({classes}, activation="softmax")', "each class has a unit."),
-            Cure("loss", 'loss="sparse_categorical_crossentropy"', "it takes class numbers."),
-        ),
-        classes=classes,
-    )
-
-
-def _units(task: Task) -> Iterator[Suspicion]:
-    """One unit, and a bounded one, for what has more than two values of a class."""
-    if task.units != 1 or task.loss is None or task.loss.takes in ("sparse", "categorical"):
-        return
-    y = task.targets.reshape(-1)
-    if y.dtype.kind not in "biuf" or (task.loss.takes == "binary" and (np.min(y) < 0 or np.max(y) > 1)):
-        return
-    values = np.unique(y[:20_000])
-    whole = (values == np.round(values)).all()
-    if whole and 2 < len(values) <= 20 and task.activation in ("sigmoid", "softmax"):
-        yield from _too_few(task, len(values))
-
-
 def _fits(task: Task) -> Iterator[Suspicion]:
     """Activation and loss that are made for other targets."""
     if task.loss is None or task.units < 2:
@@ -257,7 +163,7 @@ def _fits(task: Task) -> Iterator[Suspicion]:
             0.4 if task.activation != "softmax" else 0.5,
             0.85,
             0.2,
-            cures=(_entropy(task), _softmax(task)),
+            cures=(entropy(task), _softmax(task)),
             units=task.units,
         )
     if one and task.activation == "sigmoid" and task.loss.takes in ("categorical", "sparse"):
@@ -388,7 +294,7 @@ def _distance(task: Task) -> Iterator[Suspicion]:
             0.35,
             0.75,
             0.15,
-            cures=(BINARY if task.kind != "one-hot" else _entropy(task),),
+            cures=(BINARY if task.kind != "one-hot" else entropy(task),),
         )
     if task.loss.takes in ("sparse", "categorical") and task.kind == "numbers" and task.units > 1:
         y = np.asarray(task.targets, np.float64)
@@ -404,42 +310,3 @@ def _distance(task: Task) -> Iterator[Suspicion]:
                 0.6,
                 cures=(Cure("mean squared error", 'loss="mse"', "numbers are compared by their distance."),),
             )
-
-
-def _scale(task: Task) -> Iterator[Suspicion]:
-    if task.kind != "numbers" or task.loss is None or task.loss.takes != "distance":
-        return
-    y = np.asarray(task.targets, np.float64)
-    y = y[np.isfinite(y)]
-    if not y.size or not y.std() > 0:
-        return
-    rms, deviation, mean = float(np.sqrt(np.mean(y**2))), float(y.std()), float(abs(y.mean()))
-    span = f"targets go from {w.number(float(y.min()))} to {w.number(float(y.max()))}"
-    if rms > LARGE_TARGETS:
-        told, sure = f"{span}: the last layer begins near 0 and has {w.number(rms)} times to grow.", min(1.0, rms / 1e3)
-        yield suspect(
-            "targets",
-            "targets of a large scale",
-            told,
-            0.45,
-            0.7 + 0.2 * sure,
-            0.3,
-            cures=(STANDARD,),
-            rms=rms,
-            deviation=deviation,
-            mean=mean,
-        )
-    elif deviation < SMALL_TARGETS or mean > 20 * deviation:
-        yield suspect(
-            "targets",
-            "targets that hardly differ beside their size",
-            f"{span}, with deviation {w.number(deviation)} around {w.number(float(y.mean()))}: the loss is nearly all "
-            "had by their mean.",
-            0.4,
-            0.75,
-            0.3,
-            cures=(STANDARD,),
-            rms=rms,
-            deviation=deviation,
-            mean=mean,
-        )
