@@ -18,6 +18,7 @@ VERDICTS = {
     "saturated": PINK,
     "stalled": ORANGE,
     "unstable": SKY,
+    "faulty": "#8C6D1F",
     "undecided": "#BBBBBB",
 }
 INK, GREY, ZERO = "#222222", "#6E6E6E", "#D0D0D0"
