@@ -11,6 +11,7 @@ from zoo import GradientHistory
 from zoo.archive.summary import Status, Summary
 from zoo.config import CONF
 from zoo.errors import UserError
+from zoo.interrupts import told_to_end
 from zoo.running.record import Job
 from zoo.running.run import Result, run
 
@@ -82,3 +83,13 @@ def test_a_run_that_fails_says_why_and_keeps_its_gradients(home):
     summary = Summary.read(folder)
     assert (summary.status, summary.metrics) == (Status.FAILED, {}) and "objective=nothing" in summary.reason
     assert (folder / "gradients.npz").is_file()
+
+
+def test_an_interrupt_that_was_lost_ends_the_run_before_its_next_epoch(home, request):
+    request.addfinalizer(told_to_end.clear)
+    told_to_end.set()  # as a handler does, whose KeyboardInterrupt Python then drops
+    with pytest.raises(KeyboardInterrupt):
+        run(composed("epochs=50"))
+    (folder,) = home.glob("mlruns/runs/*")
+    assert Summary.read(folder).status is Status.KILLED
+    assert len((folder / "history.csv").read_text().splitlines()) < 3

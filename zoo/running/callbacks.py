@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from zoo.interrupts import told_to_end
 from zoo.telemetry.gradients import GradientNorms
 from zoo.tracking import RunLog
 from zoo.tracking.metrics import of_epoch
@@ -47,6 +48,17 @@ class StopWhenNotFinite(keras.callbacks.Callback):
         # It is a mean over the epoch's steps: one of them that was not finite shows in it.
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             _model(self).stop_training = True
+
+
+class EndWhenTold(keras.callbacks.Callback):
+    """Ends a training before its next epoch if the process was told to end and the interrupt was lost.
+
+    Python drops what is raised where nothing can be, as in a callback of the garbage collector: JAX has one.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if told_to_end.is_set():
+            raise KeyboardInterrupt
 
 
 def _model(callback: keras.callbacks.Callback) -> Any:

@@ -268,10 +268,10 @@ def _recording(record: Record, training: Training) -> list["keras.callbacks.Call
     """Return the callbacks that every run has after those that were chosen."""
     import keras
 
-    from zoo.running.callbacks import LearningRate, RecordEpochs, StopWhenNotFinite
+    from zoo.running.callbacks import EndWhenTold, LearningRate, RecordEpochs, StopWhenNotFinite
 
     history = keras.callbacks.CSVLogger(record.folder / "history.csv", append=training.epoch > 0)
-    callbacks = [LearningRate(), history]
+    callbacks = [EndWhenTold(), LearningRate(), history]
     callbacks.append(StopWhenNotFinite())  # before the checkpoint, which keeps that it is over
     if record.log is not None:
         callbacks.append(RecordEpochs(record.log, training.norms))
