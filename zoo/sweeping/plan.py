@@ -1,6 +1,7 @@
 """What a `-m` command asks for, found and checked before anything is begun."""
 
 import dataclasses
+import sys
 
 from omegaconf import DictConfig
 
@@ -9,6 +10,8 @@ from zoo.config import check
 from zoo.errors import UserError
 from zoo.sweeping import hydra_private
 from zoo.sweeping.identity import code_of, identity_of
+
+MANY = 200  # jobs, from which on one waits long enough to be told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Plan:
         if not hydra_private.is_grid(config):
             return cls(overrides, config.hydra.sweeper.n_trials, hydra_private.searched(config))
         jobs = hydra_private.grid(config)
+        if len(jobs) > MANY:
+            told = f"{len(jobs):,} jobs: each is composed and checked before the first begins"
+            print(told, file=sys.stderr, flush=True)
         composed = [hydra_private.composed(config, words) for words in jobs]
         for job in composed:
             check(job)
