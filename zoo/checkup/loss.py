@@ -14,7 +14,6 @@ from zoo.telemetry.findings import Cure
 from zoo.telemetry.keras_private import compiled_loss, compiled_with
 
 FLOOR = 0.3  # of what the best constant answer costs: what perfect answers may cost
-SURE = 20.0  # a logit
 DROWNED = 0.005  # of the loss: an output that costs less is not heard
 KERAS = Cure("the loss", "one of keras.losses", "theirs hold at the ends of their range.")
 
@@ -106,16 +105,13 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
     assert task.loss is not None
     constant, loss = program.probed.baseline - program.probed.answers.penalties, task.loss
     y = np.asarray(keras.tree.flatten(program.probe_batch[1])[0])
-    perfect = _perfect(task, y, answer)
     if spread := list(_broadcast(task, y, answer, cost)):
         yield from spread
         return
-    if perfect is None:
+    if not loss.own or (perfect := _perfect(task, y, answer)) is None:
         return
     best = cost(perfect)
     if not np.isfinite(best):
-        if not loss.own:
-            return  # theirs are numbers wherever the answers are some
         yield suspect(
             "loss",
             "a loss that is no number at perfect answers",
@@ -131,14 +127,13 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
     soft = _softened(task, perfect)
     best = min(best, cost(soft)) if soft is not None else best
     start = cost(answer)
-    if not np.isfinite(constant) or not constant > 0 or not loss.own:
-        if loss.own and task.kind == "numbers" and perfect.std() > 0:
-            far = cost(perfect + 2 * perfect.std())
-            if np.isfinite(far) and far < best:
-                yield _rewards(task, best, far)
-            return
-        lowest = float(np.nanmin([start, constant])) if np.isfinite([start, constant]).any() else np.nan
-        if loss.own and np.isfinite(lowest) and lowest < best and task.kind != "numbers":
+    if not np.isfinite(constant) or not constant > 0:
+        if task.kind != "numbers":
+            others = [start, constant]
+        else:
+            others = [cost(perfect + 2 * perfect.std())] if perfect.std() > 0 else []
+        lowest = min((other for other in others if not np.isnan(other)), default=np.nan)
+        if np.isfinite(lowest) and lowest < best:
             yield _rewards(task, best, lowest)
         return
     if best >= constant:
@@ -201,7 +196,7 @@ def _perfect(task: Task, y: np.ndarray, answer: np.ndarray) -> np.ndarray | None
         and task.loss
         and task.loss.takes != "distance"
     ):
-        return None if task.loss.own else (2 * right - 1) * SURE
+        return None  # logits may be of any size
     return right
 
 

@@ -49,7 +49,7 @@ class Entry:
             return self.summary.reason or "it was cut off, and could not say why"
         if (verdict := self.summary.verdict) is None:
             return "gradients were not tracked"
-        others = [f"{f.cause}: {f.sentence}" for f in verdict.findings if f.fault and f.sentence != verdict.sentence]
+        others = [f"{finding.cause}: {finding.sentence}" for finding in verdict.further if finding.fault]
         return "\n".join([verdict.sentence, *(f"try {remedy}" for remedy in verdict.remedies[:3]), *others])
 
     @property

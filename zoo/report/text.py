@@ -67,14 +67,13 @@ def tries(verdict: Verdict) -> list[str]:
 
 
 def found(verdict: Verdict, *, notes: bool = False) -> list[str]:
-    """Return up to three lines on faults that the verdict does not tell itself; with `notes` on all that was found."""
-    told = [f for f in verdict.findings if f.sentence != verdict.sentence and (f.fault or notes)]
-    told = told if notes else told[:3]
-    return [
-        f"{'found' if finding.fault else 'note':10}{finding.cause}, {finding.title}: {finding.sentence} (confidence "
-        f"{finding.confidence:.2f})" + "".join(f"\n{'':10}try {cure.change}" for cure in finding.cures[:1])
-        for finding in told
-    ]
+    """Return lines on up to three faults that the verdict does not tell itself; with `notes` on all that was found."""
+    told = verdict.further if notes else [finding for finding in verdict.further if finding.fault][:3]
+    lines = []
+    for finding in told:
+        lines.append(f"{'found' if finding.fault else 'note':10}{finding.told}")
+        lines += [f"{'':10}try {cure.change}" for cure in finding.cures[:1]]
+    return lines
 
 
 def verdict_word(summary: Summary) -> str:

@@ -75,8 +75,12 @@ class Finding:
 
     def __str__(self) -> str:
         """What, where, and below it what to do."""
-        tries = "".join(f"\n  try {cure.change}" for cure in self.cures[:1])
-        return f"{self.cause}, {self.title}: {self.sentence} (confidence {self.confidence:.2f}){tries}"
+        return "\n".join([self.told, *(f"  try {cure.change}" for cure in self.cures[:1])])
+
+    @property
+    def told(self) -> str:
+        """Cause, title and sentence with the confidence."""
+        return f"{self.cause}, {self.title}: {self.sentence} (confidence {self.confidence:.2f})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +117,11 @@ class Verdict:
     def sick(self) -> bool:
         """Whether something is wrong, and known."""
         return self.name not in ("healthy", "undecided")
+
+    @property
+    def further(self) -> list[Finding]:
+        """The findings that the sentence does not tell itself."""
+        return [finding for finding in self.findings if finding.sentence != self.sentence]
 
     def __str__(self) -> str:
         """The word, the sentence, and below them what to try."""
