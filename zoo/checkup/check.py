@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.checkup import axes, data, inputs, learning, loss, network, optimizer, outputs, targets
+from zoo.checkup import axes, data, frozen, inputs, learning, loss, network, optimizer, outputs, targets
 from zoo.checkup.program import Program
 from zoo.checkup.reference import told_by
 from zoo.checkup.suspicion import Suspicion, suspect
@@ -122,7 +122,7 @@ def examined(program: Program, *, thorough: bool = True) -> Examination:
     passed = time.monotonic() - begun
     suspicions: list[Suspicion] = [] if error is None else [_raised(error)]
     look = functools.partial(guarded, sound=error is None)
-    for module in (data, inputs, axes, targets, outputs, loss, network, optimizer):
+    for module in (data, inputs, axes, targets, outputs, loss, frozen, network, optimizer):
         suspicions += look(functools.partial(module.findings, program))
     if error is not None:
         return Examination(program, suspicions, told, None, time.monotonic() - begun, error)

@@ -1,4 +1,4 @@
-"""What is wrong with the layers: nonlinearity, weights, what is frozen or dropped."""
+"""What is wrong with the layers: nonlinearity, weights, penalties, what is dropped."""
 
 from collections.abc import Iterator
 
@@ -24,70 +24,11 @@ RELU = Cure("activation", 'activation="relu" in each hidden layer', "without one
 
 def findings(program: Program) -> Iterator[Suspicion]:
     """Yield what is suspect about the layers."""
-    yield from _frozen(program.model)
     yield from _weights(program)
     yield from _dropout(program.model)
     yield from _activations(program)
     yield from _penalties(program)
     yield from _narrow(program)
-
-
-def _frozen(model: keras.Model) -> Iterator[Suspicion]:
-    train = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    if not train:
-        yield suspect(
-            "frozen",
-            "nothing trains",
-            "the model has no trainable weights: no step can change it.",
-            0.99,
-            0.99,
-            0.99,
-            cures=(
-                Cure(
-                    "unfreeze",
-                    "model.trainable = True, then model.compile(...) again",
-                    "frozen weights stay as they are.",
-                ),
-            ),
-        )
-        return
-    frozen = [layer for layer in all_layers(model) if not layer.trainable and layer.weights and not _holds(layer)]
-    weights = sum(int(np.prod(v.shape)) for layer in frozen for v in layer.weights if "seed" not in v.name)
-    share = weights / (weights + train)
-    last = next((layer for layer in reversed(model.layers) if layer.weights), None)
-    kinds = ("Normalization", "TextVectorization", "StringLookup", "IntegerLookup")
-    frozen = [layer for layer in frozen if type(layer).__name__ not in kinds]
-    if last is not None and last in frozen:
-        yield suspect(
-            "frozen",
-            "a last layer that is frozen",
-            f"the last layer, {last.name}, is frozen: its answers are those of the weights that it was made with.",
-            0.8,
-            0.9,
-            0.5,
-            layer=last.name,
-            cures=(Cure("unfreeze", f'model.get_layer("{last.name}").trainable = True', "then compile again."),),
-        )
-    elif frozen and share > 0.1:
-        # Training moves every bias away from 0, where it begins.
-        biases = [layer.bias for layer in frozen if getattr(layer, "bias", None) is not None]
-        fresh = bool(biases) and not any(np.any(keras.ops.convert_to_numpy(bias)) for bias in biases)
-        told = "and never were trained: their biases are 0" if fresh else "right only for what was trained before"
-        yield suspect(
-            "frozen",
-            "layers that are frozen",
-            f"{len(frozen)} layers with {w.share(share)} of the weights are frozen, {frozen[0].name} first, {told}.",
-            0.6 if fresh else 0.3,
-            0.9 if fresh else 0.65,
-            0.15 if fresh else 0.1,
-            layer=frozen[0].name,
-            cures=(Cure("unfreeze", f'model.get_layer("{frozen[0].name}").trainable = True', "then compile again."),),
-            share=share,
-        )
-
-
-def _holds(layer: keras.layers.Layer) -> bool:
-    return any(inner is not layer for inner in all_layers(layer))
 
 
 def _activations(program: Program) -> Iterator[Suspicion]:
