@@ -309,6 +309,43 @@ def test_what_the_program_itself_raises_is_a_finding():
 
     (first,) = found.faults
     assert first.cause == "code" and "50" in first.sentence
+    assert "\x1b" not in first.sentence and "Arguments received" not in first.sentence
+
+
+class ForTrainingAlone(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.last = keras.layers.Dense(10, "softmax")
+
+    def call(self, x, training=False):
+        if not training:
+            raise NotImplementedError("not written yet")
+        return self.last(x)
+
+
+def test_a_training_that_the_first_pass_of_inference_would_end_goes_on():
+    x, y = digits()
+    keras.utils.set_random_seed(1)
+    model = ForTrainingAlone()
+    model.compile("adam", CROSSENTROPY)
+    doctor = Doctor(x, y)
+
+    losses = model.fit(x, y, epochs=2, verbose=0, callbacks=[doctor]).history["loss"]
+
+    assert losses[1] < losses[0] and len(doctor.norms.history) == 40
+    assert doctor.verdict.name in ("healthy", "undecided")
+    assert not any(finding.fault for finding in doctor.verdict.findings)
+
+
+def test_metrics_of_each_class_are_no_hindrance():
+    x, y = digits()
+    model = net()
+    model.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score(average=None)])
+    doctor = Doctor(x, keras.utils.to_categorical(y))
+
+    scores = model.fit(x, keras.utils.to_categorical(y), epochs=10, verbose=0, callbacks=[doctor]).history["f1_score"]
+
+    assert np.shape(scores) == (10, 10) and doctor.verdict.name == "healthy"
 
 
 def test_mistakes_are_told():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from zoo.telemetry.verdict import diagnose
 SECONDS = 3.0  # that trials of other rates may take
 LONG = 10.0  # seconds for one pass, from which on none are made: to compile their step takes as long
 ENOUGH = 200  # samples, to say that
+RAISES = "a program that raises"
 WORTH = 0.15  # confidence below which a finding is not told at all
 
 
@@ -172,11 +174,13 @@ def ranked(findings: list[Finding]) -> list[Finding]:
 
 
 def _raised(error: Exception) -> Suspicion:
-    text = " ".join(str(error).split())
+    # Keras prints its messages bold, and lists the arguments behind them.
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
+    text = " ".join(text.split())
     told = text[:300] + ("..." if len(text) > 300 else "")
     return suspect(
         "code",
-        "a program that raises",
+        RAISES,
         f"the first training step raises {type(error).__name__}: {told}",
         0.95,
         0.97,

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from zoo.checkup import course
-from zoo.checkup.check import Checkup, Examination, examine, guarded, ranked, symptom
+from zoo.checkup.check import RAISES, Checkup, Examination, examine, guarded, ranked, symptom
 from zoo.checkup.training import Training
 from zoo.telemetry.findings import Finding, Verdict
 from zoo.telemetry.gradients import GradientNorms
@@ -109,7 +109,8 @@ class Doctor(keras.callbacks.Callback):
         self.norms.on_epoch_end(epoch, logs)
         if self.probes is not None:
             self.probes.on_epoch_end(epoch, logs)
-        self._logs.append({name: float(value) for name, value in (logs or {}).items()})
+        # A metric can give a number for each class.
+        self._logs.append({name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0})
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self.norms.on_train_end(logs)
@@ -118,7 +119,8 @@ class Doctor(keras.callbacks.Callback):
 def judged(examination: Examination, training: Training) -> Verdict:
     """Return the verdict on the gradients with all findings, and the cause among them."""
     verdict, outcome = training.verdict, training.outcome
-    suspicions = list(examination.suspicions)
+    # What raises in a first pass of its own, as for want of an inference, may train all the same.
+    suspicions = [s for s in examination.suspicions if s.finding.title != RAISES or not training.steps]
     suspicions += guarded(lambda: course.findings(training))
     if verdict.sick:
         # What the first pass foretold is told anew by what training came to.

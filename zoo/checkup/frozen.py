@@ -22,6 +22,8 @@ UNLIKE = 1.95  # Kolmogorov-Smirnov statistic times sqrt(n m / (n + m)), which c
 def findings(program: Program) -> Iterator[Suspicion]:
     """Yield what is suspect about frozen layers."""
     model = program.model
+    if not all(layer.built for layer in all_layers(model)):
+        return
     train = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     if not train:
         yield suspect(

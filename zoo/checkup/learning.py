@@ -29,7 +29,7 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
             "inputs",
             "inputs that learn once they are standardized",
             f"in {STEPS} steps the loss comes to {_told(own)}; with inputs of mean 0 and deviation 1 to "
-            f"{_told(trials.standard)}.",
+            f"{w.share(trials.standard.share)}.",
             0.5,
             0.93,
             0.25,
@@ -51,7 +51,7 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
             "rate",
             "a learning rate that is too high",
             f"in {STEPS} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
-            f"{w.number(trials.rate * lower.factor)} to {_told(lower)}.",
+            f"{w.number(trials.rate * lower.factor)} to {w.share(lower.share)}.",
             0.75 if diverges and not scaled else 0.5,
             0.88 if scaled else 0.95 if sure else 0.9,
             0.2,
@@ -65,7 +65,7 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
             "rate",
             "a learning rate that is too low",
             f"in {STEPS} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
-            f"{w.number(trials.rate * higher.factor)} to {_told(higher)}.",
+            f"{w.number(trials.rate * higher.factor)} to {w.share(higher.share)}.",
             0.4,
             0.85,
             0.2,

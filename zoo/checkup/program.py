@@ -26,7 +26,7 @@ class Program:
     """What is checked.
 
     Attributes:
-        model: compiled and built.
+        model: compiled.
         x, y: structures of arrays, (samples, ...); the samples in the order in which they were given.
         validation: the same for validation; `None` if there is none.
         shuffled: whether the samples came in an order that is not the data's own, as from a data set.
@@ -40,7 +40,7 @@ class Program:
 
     @classmethod
     def of(cls, model: keras.Model, x: Any, y: Any = None, validation_data: Any = None) -> "Program":
-        """Gather the data, and build the model if it waits for its first batch.
+        """Gather the data.
 
         Raises:
             RuntimeError: if the model is not compiled.
@@ -66,7 +66,6 @@ class Program:
             )
         if not found.inputs or not found.count:
             raise ValueError("the check-up needs a sample or more: x is empty.")
-        built(model, found.batch(min(2, found.count))[0])
         return found
 
     @property
@@ -126,14 +125,21 @@ class Program:
 
     @functools.cached_property
     def probed(self) -> Probe:
-        """One pass of the training step over one batch; raises what the program raises."""
+        """One pass of the training step over one batch; raises what the program raises.
+
+        A model that waits for its first batch is built by it.
+        """
+        built(self.model, self.batch(min(2, self.count))[0])
         x, y = self.probe_batch
         return Prober(self.model)(x, y)
 
     @functools.cached_property
     def answers(self) -> Any:
         """What the model gives to the samples of the probe, as in inference; `None` where it cannot be called."""
-        return answers_of(self.model, self.probe_batch[0])
+        try:
+            return answers_of(self.model, self.probe_batch[0])
+        except Exception:  # of the person's own code: its training step, or `predict`, will tell
+            return None
 
     @functools.cached_property
     def tasks(self) -> list[Task]:

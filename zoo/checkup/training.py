@@ -55,13 +55,13 @@ class Training:
         skill = validated = np.nan
         if task is not None:
             x, y = program.batch(PASSES * program.one_pass)
-            skill = skill_of(task, _answers(program, x), y)
+            skill = _skill(program, task, x, y)
             if program.validation is not None:
                 some = slice(PASSES * program.one_pass)
                 xv, yv = program.validation
                 if yv is not None and not program.fixed:
                     xv, yv = taken(xv, some), taken(yv, some)
-                    validated = skill_of(task, _answers(program, xv), yv)
+                    validated = _skill(program, task, xv, yv)
         return cls(program, verdict, probes, history, logs, told, skill, validated)
 
     @property
@@ -89,6 +89,13 @@ class Training:
     @property
     def steps(self) -> int:
         return len(self.history)
+
+
+def _skill(program: Program, task: Task, x: Any, y: Any) -> float:
+    try:
+        return skill_of(task, _answers(program, x), y)
+    except Exception:  # of a model whose inference raises: what was trained is not lost for it
+        return np.nan
 
 
 def _answers(program: Program, x: Any) -> Any:
