@@ -42,6 +42,7 @@ def told_by(program: Program, task: Task) -> float:
         return np.nan
     y = (y - y[:cut].mean(0))[:, deviation > 0] / deviation[deviation > 0]
     tried = (ExtraTreesRegressor(TREES, random_state=0), Ridge())
+    y = y[:, 0] if y.shape[1] == 1 else y
     said = [np.reshape(m.fit(features[:cut], y[:cut]).predict(features[cut:]), y[cut:].shape) for m in tried]
     error = min(float(np.mean((s - y[cut:]) ** 2)) for s in said)
     return max(0.0, 1 - error / float(np.var(y[cut:], axis=0).mean() or 1))
