@@ -1,5 +1,7 @@
 """Train one network, or with -m a sweep of them, and learn what its gradients did: `python train.py --help`."""
 
+import sys
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -7,6 +9,7 @@ from omegaconf import DictConfig
 from zoo.config import CONF
 from zoo.errors import reported
 from zoo.interrupts import no_longer_in_order
+from zoo.sweeping.cure import asked_for
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
@@ -23,6 +26,7 @@ def main() -> None:
     """Run the command line; a mistake in it becomes one line and exit code 1."""
     try:
         with reported():
+            sys.argv[1:] = asked_for(sys.argv[1:])
             train()
     finally:
         no_longer_in_order()

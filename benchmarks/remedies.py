@@ -1,7 +1,7 @@
 """Which of the cures that a verdict names do cure, and how often?
 
-    python benchmarks/cures.py --mnist mnist.npz                 # on the half that thresholds may be chosen on
-    python benchmarks/cures.py --half final --mnist mnist.npz
+    python benchmarks/remedies.py --mnist mnist.npz                 # on the half that thresholds may be chosen on
+    python benchmarks/remedies.py --half final --mnist mnist.npz
 
 Each sick run of `verdicts.py` is judged at its end, and trained again from the same weights' seed with each cure that
 its verdict names, one at a time. It is cured if it then trains (`verdicts.py` says what that means). The order of the

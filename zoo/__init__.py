@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zoo.checkup.check import check
     from zoo.checkup.doctor import Doctor
+    from zoo.repairing.repair import Repaired, repair
     from zoo.running.make import build
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.history import GradientHistory
     from zoo.telemetry.probe import probe
     from zoo.telemetry.verdict import diagnose
 
-__all__ = ["Doctor", "GradientHistory", "GradientNorms", "build", "check", "diagnose", "probe"]
+__all__ = ["Doctor", "GradientHistory", "GradientNorms", "Repaired", "build", "check", "diagnose", "probe", "repair"]
 
 _HOMES = {
     "Doctor": "zoo.checkup.doctor",
     "check": "zoo.checkup.check",
+    "Repaired": "zoo.repairing.repair",
+    "repair": "zoo.repairing.repair",
     "GradientNorms": "zoo.telemetry.gradients",
     "GradientHistory": "zoo.telemetry.history",
     "probe": "zoo.telemetry.probe",

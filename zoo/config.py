@@ -59,6 +59,7 @@ class Config:
     jit_compile: bool = MISSING
     deterministic: bool = MISSING
     preflight: bool = MISSING
+    cure: bool = MISSING
     pictures: bool = MISSING
     objective: str = MISSING
     resume: Any = MISSING
@@ -85,10 +86,19 @@ class RayLauncher:
     max_retries: int = 3  # of a run whose process or machine is lost
 
 
+@dataclasses.dataclass
+class CureSweeper:
+    """What `cure=true` asks for."""
+
+    _target_: str = "hydra_plugins.gradient_zoo.cure_sweeper.CureSweeper"
+    params: dict[str, str] | None = None
+
+
 ConfigStore.instance().store(name="schema", node=Config, provider="zoo")
 Plugins.instance()  # launchers of these names that are installed are registered now, so that ours come after them
 ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncher, provider="zoo")
 ConfigStore.instance().store(group="hydra/launcher", name="joblib", node=JoblibLauncher, provider="zoo")
+ConfigStore.instance().store(group="hydra/sweeper", name="cure", node=CureSweeper, provider="zoo")
 OmegaConf.register_new_resolver("home", lambda: str(home()), replace=True)
 OmegaConf.register_new_resolver("sqrt", math.sqrt, replace=True)
 

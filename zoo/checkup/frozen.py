@@ -1,6 +1,7 @@
 """Layers that no step changes, and whether they ever were trained."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -102,15 +103,15 @@ def _as_begun(layer: keras.layers.Layer) -> Iterator[bool]:
         if weight.name in ("bias", "beta", "moving_mean"):
             if isinstance(initializer, keras.initializers.Zeros):
                 yield not np.any(_values(weight))
-        elif hasattr(initializer, "seed") and int(np.prod(shape)) >= ENOUGH:
+        elif callable(initializer) and hasattr(initializer, "seed") and int(np.prod(shape)) >= ENOUGH:
             if isinstance(initializer, ALL_SHAPES):
                 shape = (min(int(np.prod(shape)), SAMPLE),)
             elif int(np.prod(shape)) > DRAWN:
                 continue
-            yield _alike(_values(weight), keras.ops.convert_to_numpy(initializer(shape)))
+            yield _alike(_values(weight), _values(initializer(shape)))
 
 
-def _values(weight: keras.Variable) -> np.ndarray:
+def _values(weight: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(weight), np.float64)
 
 

@@ -153,13 +153,17 @@ def blocks(length: float) -> str:
     return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
 
 
-def progress_line(done: int, total: int, summary: Summary, keys: list[str], left: float) -> str:
-    """Return `3/24 what differs  verdict  metric  seconds  ETA`, of which `left` seconds is the last."""
-    name, eta = differing(summary, keys), f"ETA {duration(left)}"
+def progress_line(done: int, total: int, summary: Summary, keys: list[str], left: float | None) -> str:
+    """Return `3/24 what differs  verdict  metric  seconds  ETA`, of which `left` seconds is the last.
+
+    Where it is not known how many there will be, `left` is `None`, and the total is not told.
+    """
+    name, eta = differing(summary, keys), "" if left is None else f"  ETA {duration(left)}"
+    which = f"{done}" if left is None else f"{done}/{total}"
     if not summary.finished:
-        return f"{done}/{total}  {name}  {summary.status}: {summary.reason}  {eta}"
+        return f"{which}  {name}  {summary.status}: {summary.reason}{eta}"
     key, value = summary.metric
-    return f"{done}/{total}  {name}  {summary.word}  {key} {value:.4g}  {duration(summary.seconds)}  {eta}"
+    return f"{which}  {name}  {summary.word}  {key} {value:.4g}  {duration(summary.seconds)}{eta}"
 
 
 def differing(summary: Summary, keys: list[str]) -> str:

@@ -24,6 +24,8 @@ from zoo.config import check, home
 from zoo.errors import UserError, disk_full, tell
 from zoo.interrupts import hear_hangup_alone, interrupted_by
 from zoo.report import text as report
+from zoo.report.cured import cured_block
+from zoo.sweeping.cure import read_cured
 from zoo.sweeping.hydra_private import composed_once
 from zoo.sweeping.plan import Plan
 from zoo.sweeping.progress import Progress
@@ -46,6 +48,8 @@ class Sweep(Callback):
         """Refuse a config with a mistake before a run folder is made."""
         with _leaving():
             check(config)
+            if config.cure:
+                raise UserError("cure=true is said on the command line: leave it out of configs.")
             _hide_password(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -62,8 +66,10 @@ class Sweep(Callback):
         done = self._clear()
         if config.verbose:
             before = f", {done} of them finished before" if done else ""
-            print(f"sweep {self.name}: {self.plan.total} runs{before}", flush=True)
-        self.progress = Progress(self.folder, self.plan.total, self.plan.varying, done, shown=bool(config.verbose))
+            print(f"sweep {self.name}: {self.plan.told}{before}", flush=True)
+        self.progress = Progress(
+            self.folder, self.plan.total, self.plan.varying, done, shown=bool(config.verbose), most=self.plan.open
+        )
         self.progress.start()
         atexit.register(self._interrupted)
 
@@ -149,19 +155,23 @@ class Sweep(Callback):
         self.progress.stop()
         runs = SweepFolder(self.folder).summaries()
         failed = [run for run in runs if not run.finished]
-        missing = 0 if config.preflight else self.plan.total - len(runs)
+        missing = 0 if config.preflight or self.plan.open else self.plan.total - len(runs)
+        cured = read_cured(self.folder) if self.plan.open else []
         written = []
         with _as_far_as_the_disk_goes():
             if config.pictures:
                 from zoo.report.pictures import draw_missing
 
-                draw_missing([run.folder for run in runs if run.finished])
-                written = self._compare(config, runs)
+                shown = {one[name] for one in cured for name in ("before", "after")}  # not each that was tried
+                draw_missing([r.folder for r in runs if r.finished and (not cured or r.folder.name in shown)])
+                written = [] if self.plan.open else self._compare(config, runs)
         with _as_far_as_the_disk_goes():
             if self.log is not None:
                 self._close(self.log, runs, written, failed=len(failed) + missing)
         self.lock.release()
-        if (config.verbose or failed) and runs:
+        if self.plan.open:
+            print(cured_block(cured, runs))
+        elif (config.verbose or failed) and runs:
             print(report.sweep_table(runs, f"sweep {self.name}", self.plan.varying))
         for run in failed:
             print(f"{run.status} {run.name}: {run.reason or 'it was cut off, and could not say why'}", file=sys.stderr)

@@ -19,6 +19,11 @@ def is_grid(config: DictConfig) -> bool:
     return config.hydra.sweeper._target_ == SWEEPER
 
 
+def cures(config: DictConfig) -> bool:
+    """Whether the sweeper is ours, which tries every combination, and then what may cure."""
+    return str(config.hydra.sweeper._target_).startswith("hydra_plugins.gradient_zoo.cure_sweeper")
+
+
 def grid(config: DictConfig) -> list[list[str]]:
     """Return the overrides of each job that Hydra's own sweeper makes of a `-m` command."""
     given = [f"{key}={value}" for key, value in _params(config).items()]

@@ -9,6 +9,7 @@ from zoo.archive.differences import varying
 from zoo.config import check
 from zoo.errors import UserError
 from zoo.sweeping import hydra_private
+from zoo.sweeping.cure import LENGTH, MOST
 from zoo.sweeping.identity import code_of, identity_of
 
 MANY = 200  # jobs, from which on one waits long enough to be told
@@ -22,14 +23,25 @@ class Plan:
         overrides: the words of the command.
         total: how many runs there will be.
         varying: the keys that differ between them.
+        open: whether `total` is how many there may be at most: what may cure follows from the runs before.
         identity, code: by which the same command finds its folder again; `None` of a search, which cannot go on.
     """
 
     overrides: list[str]
     total: int
     varying: list[str]
+    open: bool = False
     identity: str | None = None
     code: str | None = None
+
+    @property
+    def told(self) -> str:
+        """How many runs there will be."""
+        if not self.open:
+            return f"{self.total} runs"
+        first = self.total // (1 + MOST)
+        which = "the run" if first == 1 else f"{first} runs"
+        return f"{which}, and after each that is sick at most {MOST} more, together as long as {LENGTH} of it"
 
     @classmethod
     def of(cls, config: DictConfig) -> "Plan":
@@ -40,8 +52,12 @@ class Plan:
         """
         if isinstance(config.resume, str):
             raise UserError(f"resume={config.resume} goes on with one run: leave out -m.")
-        overrides = list(config.hydra.overrides.task)
-        if not hydra_private.is_grid(config):
+        overrides, cures = list(config.hydra.overrides.task), hydra_private.cures(config)
+        if config.cure != cures:
+            raise UserError("cure=true stands alone on the command line: leave out hydra/sweeper=, and say it there.")
+        if cures and config.preflight:
+            raise UserError("preflight=true trains nothing that could be cured: leave out one of the two.")
+        if not cures and not hydra_private.is_grid(config):
             return cls(overrides, config.hydra.sweeper.n_trials, hydra_private.searched(config))
         jobs = hydra_private.grid(config)
         if len(jobs) > MANY:
@@ -50,4 +66,8 @@ class Plan:
         composed = [hydra_private.composed(config, words) for words in jobs]
         for job in composed:
             check(job)
-        return cls(overrides, len(jobs), varying(jobs), identity_of(composed), code_of(composed))
+        identity, code = identity_of(composed), code_of(composed)
+        if cures:
+            most = len(jobs) * (1 + MOST)
+            return cls(overrides, most, [], open=True, identity=f"cure {identity}", code=code)
+        return cls(overrides, len(jobs), varying(jobs), identity=identity, code=code)

@@ -22,11 +22,12 @@ class Progress:
         keys: what differs between them.
         done: how many were finished before.
         shown: whether to print anything.
+        most: whether `total` is how many there may be at most.
     """
 
-    def __init__(self, folder: Path, total: int, keys: list[str], done: int, shown: bool):
+    def __init__(self, folder: Path, total: int, keys: list[str], done: int, shown: bool, most: bool = False):
         self.folder, self.total, self.keys, self.done, self.before = SweepFolder(folder), total, keys, done, done
-        self.failed = 0
+        self.failed, self.most = 0, most
         self.best: Summary | None = None
         self.shown = shown
         self.live = shown and sys.stdout.isatty()
@@ -75,7 +76,8 @@ class Progress:
                 self.failed += 1
             elif self.best is None or summary.metric.rank < self.best.metric.rank:
                 self.best = summary
-            say(report.progress_line(self.done, self.total, summary, self.keys, self._left()))
+            left = None if self.most else self._left()
+            say(report.progress_line(self.done, self.total, summary, self.keys, left))
             sys.stdout.flush()
 
     def _left(self) -> float:
@@ -86,9 +88,9 @@ class Progress:
     def line(self) -> str:
         """Return `12/48 done, 2 running, 1 failed, ETA 3 min, best test_accuracy 0.95: model.depth=5`."""
         running = sum((self.folder.job(number) / STATE / "lock").is_file() for number in self._open)
-        parts = [f"{self.done}/{self.total} done", f"{running} running"]
+        parts = [f"{self.done}/{self.total} done" if not self.most else f"{self.done} done", f"{running} running"]
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"ETA {report.duration(self._left())}"] if self.done > self.before else []
+        parts += [f"ETA {report.duration(self._left())}"] if self.done > self.before and not self.most else []
         if self.best is not None:
             name, value = self.best.metric
             parts.append(f"best {name} {value:.4g}: {report.differing(self.best, self.keys)}")

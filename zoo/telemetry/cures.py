@@ -1,6 +1,6 @@
 """What to change: cures that fit the optimizer and the layers that ran, none that is already so.
 
-The order within each disease is that of `benchmarks/cures.py`: what cures most of the labelled runs comes first.
+The order within each disease is that of `benchmarks/remedies.py`: what cures most of the labelled runs comes first.
 """
 
 from collections.abc import Iterator

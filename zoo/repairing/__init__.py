@@ -1,0 +1,1 @@
+"""Changes to a program that does not learn, tried and proved: `zoo.repair`."""

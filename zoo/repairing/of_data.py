@@ -1,0 +1,77 @@
+"""Changes to inputs, targets and labels: a layer in front or behind, or a line of code."""
+
+import dataclasses
+
+import numpy as np
+
+from zoo.repairing.change import Change, Keyed
+from zoo.repairing.subject import Subject
+
+
+def changes(subject: Subject) -> Keyed:
+    """Yield what would change something of these data."""
+    program, aim = subject.program, subject.aim
+    if not program.finite:
+        code = "keep = np.isfinite(x).all(axis=1)  # and of y\nx, y = x[keep], y[keep]"
+        yield (
+            "numbers",
+            Change(
+                "rows of numbers",
+                "data",
+                "one value that is no number makes all weights such.",
+                lambda plan: dataclasses.replace(plan, rows=True),
+                by_hand=code,
+            ),
+        )
+    floats = [a for a in program.inputs if a.dtype.kind in "fiu"]
+    if len(floats) == len(program.inputs) and not subject.normalizes_inputs:
+        yield (
+            "standardize",
+            Change(
+                "standardized inputs",
+                "inputs",
+                "inputs of mean 0 and deviation 1 suit the weights that layers begin with.",
+                lambda plan: dataclasses.replace(plan, standardized=True),
+            ),
+        )
+    if aim is None:
+        return
+    if aim.kind == "numbers":
+        y = program.targets[0].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            unlike = not (0.3 < np.nanstd(y) < 3 and abs(np.nanmean(y)) < 3 * np.nanstd(y))
+        if unlike and subject.editable:
+            yield (
+                "scaled targets",
+                Change(
+                    "scaled targets",
+                    "targets",
+                    "answers near 0 of deviation 1 are reached in few steps; a layer behind scales them back.",
+                    lambda plan: dataclasses.replace(plan, scaled=True),
+                    by_hand="offset, scale = y.mean(axis=0), y.std(axis=0)  # those of targets_units\n"
+                    "y = (y - offset) / scale  # to train on; targets_units comes behind what is trained",
+                ),
+            )
+    wrong = len(aim.classes) and not np.array_equal(aim.classes, np.arange(len(aim.classes)))
+    if wrong and aim.kind == "class numbers":
+        yield (
+            "labels",
+            Change(
+                "class numbers from 0",
+                "labels",
+                "a class is the number of its unit: 0, 1, 2 ...",
+                lambda plan: dataclasses.replace(plan, labels="from zero"),
+                by_hand="classes, y = np.unique(y, return_inverse=True)",
+            ),
+        )
+    elif wrong and aim.kind == "binary":
+        yield (
+            "labels",
+            Change(
+                "labels of 0 and 1",
+                "labels",
+                "a probability lies between 0 and 1.",
+                lambda plan: dataclasses.replace(plan, labels="zeros and ones"),
+                by_hand='y = (y == y.max()).astype("float32")',
+            ),
+        )

@@ -1,0 +1,278 @@
+"""From a verdict to a cure that is proved."""
+
+import dataclasses
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.checkup.check import Examination, examined
+from zoo.checkup.training import NOTHING
+from zoo.repairing.change import Change
+from zoo.repairing.changes import called_for, possible
+from zoo.repairing.code import difference
+from zoo.repairing.plan import Plan, in_units
+from zoo.repairing.search import candidates, learned, pruned, searched
+from zoo.repairing.subject import Subject
+from zoo.repairing.tries import SIZE, Bench, Profile, Try
+from zoo.telemetry import wording as w
+
+SEEDS = (0, 1, 2)
+SEARCHING = 0.5  # of the time that is left after the first training; pruning and proof have the rest
+GONE = 0.4  # of the first loss, where no skill can be measured
+PROOF = 1.3  # times what its trainings took before, that is kept for the proof
+SUBSET = 1 / 8  # of the budget, that one training to the end may take; else tries are on fewer samples
+FEWEST = 512  # samples of a try
+
+
+@dataclasses.dataclass(frozen=True)
+class Repaired:
+    """What `repair` came to.
+
+    Attributes:
+        model: trained, in the units of the targets; the model that was given is as it was.
+        changes: the smallest set that suffices, in the order in which they are made; empty where none is needed, or
+            none cures.
+        before, after: what the trainings amount to without and with the changes; the same where there are none.
+        skills: (seeds,) of both, "before" and "after": how much each seed's training tells of the samples held out.
+        without: skill of the first seed without one of the changes, by the changes' names.
+        cured: whether the cure is proved.
+        reason: why it is not, in a sentence; "" if it is.
+        nearest: names of the changes that came nearest, where nothing cures.
+        tried: how many plans were trained.
+        seconds: that it took.
+        code: the changes as Keras code.
+    """
+
+    model: keras.Model
+    changes: list[Change]
+    before: Profile
+    after: Profile
+    skills: dict[str, list[float]]
+    without: dict[str, float]
+    cured: bool
+    reason: str
+    nearest: list[str]
+    tried: int
+    seconds: float
+    code: str
+
+    def __str__(self) -> str:
+        """What was changed and why, as code, and the proof in numbers."""
+        if not self.changes and not self.nearest:
+            return f"nothing to cure: {self.before.verdict.told}\n{self.reason}".rstrip()
+        head = "cured" if self.cured else "changed, but not proved a cure," if self.changes else "not cured"
+        lines = [f"{head} in {self.seconds:.0f} s, after {self.tried} plans: before {self.before.verdict.told}"]
+        lines += [f"  {change.name}: {change.reason}" for change in self.changes]
+        lines += [self.code] if self.changes else []
+        lines += [f"  {name}: {_told(self.skills[name])}" for name in ("before", "after") if self.skills.get(name)]
+        lines += [f"  without {name}: {value:.3f}" for name, value in self.without.items()]
+        lines += [self.reason] if self.reason else []
+        return "\n".join(lines)
+
+
+def _told(skills: list[float]) -> str:
+    seeds = f"{len(skills)} seeds" if len(skills) > 1 else "1 seed"
+    return f"{np.mean(skills):.3f} of {seeds} ({', '.join(f'{s:.3f}' for s in skills)})"
+
+
+def repair(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any = None,
+    epochs: int = 10,
+    batch_size: int | None = None,
+    budget: float = 60.0,
+    verbose: bool = False,
+) -> Repaired:
+    """Find the smallest change that lets a program learn, and prove it.
+
+    The program is trained as it is; then with the changes that its findings call for, with those that help others, and
+    with all together, by successive halving. Of the best, each change is left out once; what is left is trained with
+    three seeds beside the program as it was. The model that is given stays as it is.
+
+    Args:
+        model: compiled, with the loss and the optimizer that it is to be trained with.
+        x, y: the training data, as `zoo.check` takes them.
+        validation_data: (x, y) to measure by; a fifth of x and y if it is not given.
+        epochs: of a training.
+        batch_size: as `fit` takes it.
+        budget: seconds, at most; what cannot be tried in them is not.
+        verbose: whether each try is printed.
+
+    Raises:
+        RuntimeError: if the model is not compiled.
+        TypeError: if it cannot be copied, or `model` is no model, or the data are none.
+        ValueError: for no samples, more or fewer targets than inputs, no epochs, or no time.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs must be 1 or more, not {epochs}.")
+    if not budget > 0:
+        raise ValueError(f"budget must be some seconds, more than 0, not {budget}.")
+    return _Repair(Subject.of(model, x, y, validation_data), epochs, batch_size or SIZE, budget, verbose).result()
+
+
+class _Repair:
+    def __init__(self, subject: Subject, epochs: int, size: int, budget: float, verbose: bool):
+        self.subject, self.epochs, self.size, self.budget, self.verbose = subject, epochs, size, budget, verbose
+        self.begun = time.monotonic()
+        self.ends = self.begun + budget
+        self.bench = Bench(subject, size)
+        self.tried = 0
+
+    def told(self, line: str) -> None:
+        self.tried += 1
+        if self.verbose:
+            print(f"{time.monotonic() - self.begun:6.1f} s  {line}", flush=True)
+
+    def result(self) -> Repaired:
+        looked = examined(self.subject.program)
+        first, before = self.bench.profiled(Try((), Plan()), self.epochs, self._at(0.3), looked)
+        known = possible(self.subject, self.epochs, self.size)
+        whole = first.epochs >= self.epochs or (first.losses and not np.isfinite(first.losses[-1]))
+        if whole and not before.verdict.sick and self._enough(before.skill, looked.told):
+            return self._unchanged(first, before)
+        self._shorten(before, first)
+        called = called_for(before.verdict.findings or looked.checkup().findings, known)
+        until = time.monotonic() + SEARCHING * (self.ends - time.monotonic())
+        found = searched(
+            self.bench,
+            candidates(called, known),
+            self.epochs,
+            until,
+            before.skill,
+            lambda skill: self._enough(skill, looked.told),
+            self.told,
+        )
+        best = found.best
+        if best is None or best.skill <= max(before.skill, NOTHING):
+            return self._uncured(first, before, found.tries)
+        proof = PROOF * (len(SEEDS) * best.seconds + (len(SEEDS) - 1) * before.seconds)
+        until = max(self.ends - proof, time.monotonic() + (self.ends - time.monotonic()) / 2)
+        best, without, minimal = pruned(self.bench, best, known, self.epochs, until, before.skill, self.told)
+        return self._proved(best, first, before, known, without, minimal, looked)
+
+    def _enough(self, skill: float, told: float) -> bool:
+        """Whether so much skill is all that can be asked for."""
+        return skill >= GONE if self.bench.by_loss else learned(skill, told)
+
+    def _at(self, share: float) -> float:
+        return self.begun + share * self.budget
+
+    def _shorten(self, before: Profile, first: Try) -> None:
+        """Let tries train on fewer samples where a training to the end takes too long."""
+        count = self.subject.program.count
+        passes = max(sum(1 for _ in first.losses), 1)
+        whole = before.seconds / passes * self.epochs
+        if whole > SUBSET * self.budget and first.losses:
+            self.bench.samples = max(FEWEST, int(count * SUBSET * self.budget / whole))
+
+    def _unchanged(self, first: Try, before: Profile) -> Repaired:
+        assert first.model is not None
+        split = "It was trained on four fifths of the samples, shuffled, and measured by the others."
+        return Repaired(
+            first.model,
+            [],
+            before,
+            before,
+            {"before": [before.skill], "after": [before.skill]},
+            {},
+            False,
+            split if self.subject.split else "",
+            [],
+            1,
+            time.monotonic() - self.begun,
+            "",
+        )
+
+    def _uncured(self, first: Try, before: Profile, tries: list[Try]) -> Repaired:
+        near = max(tries, key=lambda one: one.skill, default=None)
+        names = list(near.keys) if near is not None and np.isfinite(near.skill) else []
+        told = f"nothing cures within {self.budget:.0f} s: {self.tried} plans were tried"
+        if near is not None and names:
+            told += f"; {' and '.join(names)} came nearest, with {near.skill:.3f} beside {before.skill:.3f}"
+        else:
+            names = ["nothing"]
+        return Repaired(
+            self._model(first),
+            [],
+            before,
+            before,
+            {"before": [before.skill]},
+            {},
+            False,
+            told + ".",
+            names,
+            self.tried,
+            time.monotonic() - self.begun,
+            "",
+        )
+
+    def _model(self, one: Try) -> keras.Model:
+        return one.model if one.model is not None else self.subject.model
+
+    def _proved(
+        self,
+        best: Try,
+        first: Try,
+        before: Profile,
+        known: dict[str, Change],
+        without: dict[str, float],
+        minimal: bool,
+        looked: Examination,
+    ) -> Repaired:
+        epochs = best.plan.fitted.get("epochs", self.epochs)
+        last, after = self.bench.profiled(best, epochs, self.ends, looked)
+        skills = {"before": [before.skill], "after": [after.skill]}
+        for seed in SEEDS[1:]:
+            for name, one in (("before", Try((), Plan(), seed)), ("after", Try(best.keys, best.plan, seed))):
+                if time.monotonic() + after.seconds < self.ends:
+                    wanted = epochs if name == "after" else self.epochs
+                    self.bench.advance(one, wanted, self.ends, whole=True)
+                    self.told(f"{name}, seed {seed}: {one.skill:.3f}")
+                    skills[name].append(one.skill)
+        changes = [known[key] for key in best.keys]
+        if after.verdict.name != "healthy" and not self._enough(after.skill, looked.told):
+            return self._uncured(first, before, [dataclasses.replace(last, skill=after.skill)])
+        reasons = self._reasons(after, skills, without, minimal, len(changes))
+        assert last.model is not None
+        finished = in_units(self.subject, last.plan, last.model)
+        code = [change.by_hand for change in changes if change.by_hand]
+        code.append(difference(self.subject.model, finished))
+        code += [f"fit(..., {name}={value})" for name, value in last.plan.fitted.items()]
+        return Repaired(
+            finished,
+            changes,
+            before,
+            after,
+            skills,
+            {known[key].name: skill for key, skill in without.items()},
+            not reasons,
+            "not proved: " + "; ".join(reasons) + "." if reasons else "",
+            [] if not reasons else [change.name for change in changes],
+            self.tried,
+            time.monotonic() - self.begun,
+            "\n".join(line for line in code if line),
+        )
+
+    def _reasons(
+        self, after: Profile, skills: dict[str, list[float]], without: dict[str, float], minimal: bool, count: int
+    ) -> list[str]:
+        """Return why the cure is not proved."""
+        found = []
+        if after.verdict.name != "healthy":
+            found.append(f"the verdict on the changed program is {after.verdict.name}")
+        a, b = (np.maximum(np.asarray(skills[name]), -1.0) for name in ("after", "before"))
+        if min(len(a), len(b)) < len(SEEDS):
+            found.append(f"there was time for {len(a)} of {len(SEEDS)} seeds")
+        deviation = max(float(a.std(ddof=1)) if len(a) > 1 else 0.0, float(b.std(ddof=1)) if len(b) > 1 else 0.0)
+        if not a.mean() - b.mean() > deviation:
+            found.append(
+                f"it is better by {a.mean() - b.mean():.3f}, and seeds differ by {w.number(deviation)} (one deviation)"
+            )
+        if not minimal:
+            found.append("there was no time to leave out each change")
+        return found
