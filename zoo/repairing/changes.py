@@ -27,6 +27,7 @@ CALLED_FOR = {
     "labels beyond the output's units": ("output", "labels"),
     "class numbers that are no whole numbers": ("labels", "output", "loss"),
     "targets that are no probabilities": ("labels", "output", "loss", "scaled targets"),
+    "targets without a class": ("labels",),
     "targets of a large scale": ("scaled targets",),
     "targets that hardly differ beside their size": ("scaled targets",),
     "categorical cross-entropy of one unit": ("loss", "output"),

@@ -5,7 +5,10 @@ import dataclasses
 import numpy as np
 
 from zoo.repairing.change import Change, Keyed
+from zoo.repairing.plan import unused
 from zoo.repairing.subject import Subject
+
+BLANK = 0.02  # of one-hot rows that are zeros
 
 
 def changes(subject: Subject) -> Keyed:
@@ -52,6 +55,18 @@ def changes(subject: Subject) -> Keyed:
                     "y = (y - offset) / scale  # to train on; targets_units comes behind what is trained",
                 ),
             )
+    blank = aim.kind == "one-hot" and float(np.mean(program.targets[0].sum(-1) == 0)) > BLANK
+    if blank and unused(subject) >= 0:
+        yield (
+            "labels",
+            Change(
+                "a class for what has none",
+                "labels",
+                "of a row of zeros every answer costs nothing.",
+                lambda plan: dataclasses.replace(plan, labels="own class"),
+                by_hand=f"y[..., {unused(subject)}] += y.sum(axis=-1) == 0",
+            ),
+        )
     wrong = len(aim.classes) and not np.array_equal(aim.classes, np.arange(len(aim.classes)))
     if wrong and aim.kind == "class numbers":
         yield (

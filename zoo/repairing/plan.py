@@ -1,6 +1,7 @@
 """What is changed of a program, and the program that comes of it."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,7 +30,8 @@ class Plan:
         redrawn: whether all weights are drawn anew.
         compiled: arguments of `compile`; the optimizer as a function that makes one.
         rows: whether samples that hold no numbers are left out.
-        labels: "from zero": class numbers by rank; "zeros and ones": two values as 0 and 1; "" as they are.
+        labels: "from zero": class numbers by rank; "zeros and ones": two values as 0 and 1; "own class": rows of zeros,
+            one-hot, as the class that nothing has; "" as they are.
         fitted: arguments of `fit`: epochs, batch_size.
     """
 
@@ -66,14 +68,35 @@ def prepared(subject: Subject, plan: Plan, x: Any, y: Any, *, training: bool) ->
         sound = np.all([np.isfinite(a.reshape(len(a), -1)).all(1) for a in leaves], axis=0)
         x, y = taken(x, np.flatnonzero(sound)), taken(y, np.flatnonzero(sound))
     if plan.labels and subject.aim is not None:
-        classes = subject.aim.classes
-        y = keras.tree.map_structure(lambda a: np.searchsorted(classes, a).astype("int32"), y)
-        if plan.labels == "zeros and ones":
-            y = keras.tree.map_structure(lambda a: a.astype("float32"), y)
+        code = {"from zero": _ranks, "zeros and ones": _two, "own class": _own_class}[plan.labels]
+        y = keras.tree.map_structure(functools.partial(code, subject), y)
     if plan.scaled and training:
         offset, scale = scale_of(subject)
         y = keras.tree.map_structure(lambda a: ((a - offset) / scale).astype("float32"), y)
     return x, y
+
+
+def _ranks(subject: Subject, a: np.ndarray) -> np.ndarray:
+    assert subject.aim is not None
+    return np.searchsorted(subject.aim.classes, a).astype("int32")
+
+
+def _two(subject: Subject, a: np.ndarray) -> np.ndarray:
+    return _ranks(subject, a).astype("float32")
+
+
+def _own_class(subject: Subject, a: np.ndarray) -> np.ndarray:
+    """Give what has no class the one that nothing has."""
+    a = np.array(a, np.float32)
+    a[..., unused(subject)] += a.sum(-1) == 0
+    return a
+
+
+def unused(subject: Subject) -> int:
+    """Return the first column of one-hot targets that is always 0; -1 if there is none."""
+    y = subject.program.targets[0]
+    never = ~np.any(y.reshape(-1, y.shape[-1]), axis=0)
+    return int(never.argmax()) if never.any() else -1
 
 
 def scale_of(subject: Subject) -> tuple[np.ndarray, np.ndarray]:

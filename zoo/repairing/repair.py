@@ -13,13 +13,14 @@ from zoo.repairing.change import Change
 from zoo.repairing.changes import called_for, possible
 from zoo.repairing.code import difference
 from zoo.repairing.plan import Plan, in_units
-from zoo.repairing.search import candidates, learned, pruned, searched
+from zoo.repairing.search import candidates, grown, learned, pruned, searched
 from zoo.repairing.subject import Subject
 from zoo.repairing.tries import SIZE, Bench, Profile, Try
 from zoo.telemetry import wording as w
 
 SEEDS = (0, 1, 2)
 SEARCHING = 0.5  # of the time that is left after the first training; pruning and proof have the rest
+GROWING = 0.3  # of what is left then, to add to the best of them
 GONE = 0.4  # of the first loss, where no skill can be measured
 PROOF = 1.3  # times what its trainings took before, that is kept for the proof
 SUBSET = 1 / 8  # of the budget, that one training to the end may take; else tries are on fewer samples
@@ -150,6 +151,8 @@ class _Repair:
         best = found.best
         if best is None or best.skill <= max(before.skill, NOTHING):
             return self._uncured(first, before, found.tries)
+        until = time.monotonic() + GROWING * (self.ends - time.monotonic())
+        best = grown(self.bench, best, known, self.epochs, until, before.skill, self.told)
         proof = PROOF * (len(SEEDS) * best.seconds + (len(SEEDS) - 1) * before.seconds)
         until = max(self.ends - proof, time.monotonic() + (self.ends - time.monotonic()) / 2)
         best, without, minimal = pruned(self.bench, best, known, self.epochs, until, before.skill, self.told)
@@ -242,7 +245,8 @@ class _Repair:
         finished = in_units(self.subject, last.plan, last.model)
         code = [change.by_hand for change in changes if change.by_hand]
         code.append(difference(self.subject.model, finished))
-        code += [f"fit(..., {name}={value})" for name, value in last.plan.fitted.items()]
+        if last.plan.fitted:
+            code.append(f"model.fit(x, y, {', '.join(f'{name}={value}' for name, value in last.plan.fitted.items())})")
         return Repaired(
             finished,
             changes,

@@ -19,6 +19,8 @@ FIRST = 8  # changes that are tried one by one
 ENOUGH = 0.05  # of the skill that is gained: a change that brings no more is not kept
 LONGER = "more epochs"  # the dearest change: behind the others
 RUNGS = (0.25, 0.5, 1.0)  # of the epochs
+WELL = 0.95  # skill from which on no more is asked for
+GROWTH = ("adam", "higher rate", LONGER, "batch normalization", "standardize", "initializer", "wider")
 LAST = 3  # plans that are trained to the end
 
 
@@ -105,9 +107,10 @@ def searched(
                 break
             if not number and len(one.keys) <= 2 and set(one.keys[-1:]) <= general and enough(_top(trained)):
                 continue
-            wanted = one.plan.fitted.get("epochs", epochs)
-            bench.advance(one, max(1, round(rung * wanted)), ends)
-            told(f"{' + '.join(one.keys)}: {one.skill:.3f} after {one.epochs} epochs")
+            wanted = max(1, round(rung * one.plan.fitted.get("epochs", epochs)))
+            if one.epochs < wanted:
+                bench.advance(one, wanted, ends)
+                told(f"{' + '.join(one.keys)}: {one.skill:.3f} after {one.epochs} epochs")
             trained.append(one)
         tries += trained if not number else []
         if number == len(RUNGS) - 1:
@@ -125,6 +128,34 @@ def searched(
     top = _top(alive)
     near = [one for one in alive if one.skill >= top - slack(top, before)]
     return Search(tries, min(near, key=lambda one: (len(one.keys), -one.skill)))
+
+
+def grown(
+    bench: Bench,
+    best: Try,
+    known: dict[str, Change],
+    epochs: int,
+    ends: float,
+    before: float,
+    told: Callable[[str], None],
+) -> Try:
+    """Add to the best plan, one by one, what may bring more: a better rate, more epochs, what helps in general."""
+    for key in GROWTH:
+        if best.skill >= WELL or time.monotonic() > ends:
+            break
+        if key not in known:
+            continue
+        keys, plan = planned((*best.keys, key), known)
+        if keys == best.keys:
+            continue
+        wanted = plan.fitted.get("epochs", epochs)
+        if time.monotonic() + best.seconds * wanted / max(best.epochs, 1) > ends:
+            continue
+        one = bench.advance(Try(keys, plan, best.seed), wanted, ends)
+        told(f"with {key}: {one.skill:.3f}")
+        if one.error is None and one.skill > best.skill + slack(one.skill, before):
+            best = one
+    return best
 
 
 def _top(tries: list[Try]) -> float:
