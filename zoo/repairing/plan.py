@@ -18,6 +18,23 @@ Optimizers = Callable[[], keras.optimizers.Optimizer]
 
 
 @dataclasses.dataclass(frozen=True)
+class Gentler:
+    """How a training goes on from an epoch.
+
+    Attributes:
+        epoch: until which it was as it is.
+        kind: "rate": a tenth of it; "clipping": at norm 1; "warm-up": a rate that rises from 0 to a third, and falls.
+        rate: that it had.
+        steps: of an epoch.
+    """
+
+    epoch: int
+    kind: str
+    rate: float
+    steps: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """All that is changed.
 
@@ -33,6 +50,7 @@ class Plan:
         labels: "from zero": class numbers by rank; "zeros and ones": two values as 0 and 1; "own class": rows of zeros,
             one-hot, as the class that nothing has; "" as they are.
         fitted: arguments of `fit`: epochs, batch_size.
+        gentler: how it goes on from a sound epoch; `None` where it is trained anew.
     """
 
     settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -45,6 +63,7 @@ class Plan:
     rows: bool = False
     labels: str = ""
     fitted: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    gentler: Gentler | None = None
 
     def setting(self, layer: str, **arguments: Any) -> "Plan":
         """Return the plan with other arguments of a layer."""
@@ -121,10 +140,15 @@ def realized(subject: Subject, plan: Plan, seed: int) -> keras.Model:
     _keep(subject, plan, model, seed)
     make = plan.compiled.get("optimizer")
     optimizer = make() if make is not None else fresh(subject.model.optimizer)
+    compiled_as(model, subject, plan, optimizer)
+    return model
+
+
+def compiled_as(model: keras.Model, subject: Subject, plan: Plan, optimizer: keras.optimizers.Optimizer) -> None:
+    """Compile a model as the program's own, but for what the plan changes, with this optimizer."""
     # To compile by XLA takes longer than such short trainings.
     quick = {"jit_compile": False} if keras.config.backend() == "tensorflow" else {}
     _compile(model, subject.model, plan, optimizer, **quick)
-    return model
 
 
 def _compile(model: keras.Model, like: keras.Model, plan: Plan, optimizer: Any, **changed: Any) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 
 from zoo.checkup.check import Examination, examined
 from zoo.checkup.training import NOTHING
+from zoo.repairing import continuing
 from zoo.repairing.change import Change
 from zoo.repairing.changes import called_for, possible
 from zoo.repairing.code import difference
+from zoo.repairing.continuing import Snapshots, broke
 from zoo.repairing.plan import Plan, in_units
 from zoo.repairing.search import candidates, grown, learned, pruned, searched
 from zoo.repairing.subject import Subject
@@ -131,13 +133,19 @@ class _Repair:
 
     def result(self) -> Repaired:
         looked = examined(self.subject.program)
-        first, before = self.bench.profiled(Try((), Plan()), self.epochs, self._at(0.3), looked)
+        kept = Snapshots()
+        first, before = self.bench.profiled(Try((), Plan()), self.epochs, self._at(0.3), looked, kept)
         known = possible(self.subject, self.epochs, self.size)
         whole = first.epochs >= self.epochs or (first.losses and not np.isfinite(first.losses[-1]))
         if whole and not before.verdict.sick and self._enough(before.skill, looked.told):
             return self._unchanged(first, before)
         self._shorten(before, first)
         called = called_for(before.verdict.findings or looked.checkup().findings, known)
+        if broke(first.losses, kept):
+            self.bench.kept = kept
+            steps = -(-self.subject.program.count // self.size)
+            gentler = dict(continuing.changes(self.subject, kept, steps))
+            known, called = known | gentler, [*gentler, *called]
         until = time.monotonic() + SEARCHING * (self.ends - time.monotonic())
         found = searched(
             self.bench,

@@ -17,6 +17,7 @@ from zoo.repairing.tries import Bench, Try
 
 FIRST = 8  # changes that are tried one by one
 ENOUGH = 0.05  # of the skill that is gained: a change that brings no more is not kept
+GENTLER = "gentler "
 LONGER = "more epochs"  # the dearest change: behind the others
 RUNGS = (0.25, 0.5, 1.0)  # of the epochs
 WELL = 0.95  # skill from which on no more is asked for
@@ -57,12 +58,13 @@ def candidates(called: list[str], known: dict[str, Change]) -> list[tuple[tuple[
         called: keys of what the findings call for, most certain first.
         known: all changes by key.
     """
+    gentler = [key for key in called if key.startswith(GENTLER)]  # goes on with the weights of the layers as they are
     longer = [key for key in called if key == LONGER]
-    called = [key for key in called if key != LONGER]
+    called = [key for key in called if key != LONGER and key not in gentler]
     fitting, sound = (tuple(key for key in keys if key in known) for keys in (FITTING, SOUND))
     without_rate = tuple(key for key in sound if key != "adam")
     deep = (*sound, *(("batch normalization",) if "batch normalization" in known else ()))
-    wanted: list[tuple[str, ...]] = [(key,) for key in called[:3]]
+    wanted: list[tuple[str, ...]] = [(key,) for key in (*gentler, *called[:3])]
     wanted += [fitting, *(tuple(called[:n]) for n in (2, 3, 4)), tuple(called), sound, deep, without_rate]
     wanted += [(key,) for key in called[3:FIRST]]
     wanted += [(*keys, *longer) for keys in ((), fitting, sound) if longer]
@@ -107,7 +109,8 @@ def searched(
                 break
             if not number and len(one.keys) <= 2 and set(one.keys[-1:]) <= general and enough(_top(trained)):
                 continue
-            wanted = max(1, round(rung * one.plan.fitted.get("epochs", epochs)))
+            share = 1.0 if one.plan.gentler else rung  # what goes on from a sound epoch has most of it behind it
+            wanted = max(1, round(share * one.plan.fitted.get("epochs", epochs)))
             if one.epochs < wanted:
                 bench.advance(one, wanted, ends)
                 told(f"{' + '.join(one.keys)}: {one.skill:.3f} after {one.epochs} epochs")
@@ -141,7 +144,7 @@ def grown(
 ) -> Try:
     """Add to the best plan, one by one, what may bring more: a better rate, more epochs, what helps in general."""
     for key in GROWTH:
-        if best.skill >= WELL or time.monotonic() > ends:
+        if best.plan.gentler or best.skill >= WELL or time.monotonic() > ends:
             break
         if key not in known:
             continue

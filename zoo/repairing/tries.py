@@ -12,7 +12,8 @@ from zoo.checkup.check import Examination, examined
 from zoo.checkup.doctor import judged
 from zoo.checkup.program import Program, answers_of, taken
 from zoo.checkup.training import Training, skill_of
-from zoo.repairing.plan import Plan, prepared, realized, scaled_back
+from zoo.repairing.continuing import Snapshots, gentler_optimizer, put
+from zoo.repairing.plan import Plan, compiled_as, prepared, realized, scaled_back
 from zoo.repairing.subject import Subject
 from zoo.telemetry.findings import Verdict
 from zoo.telemetry.gradients import GradientNorms
@@ -104,17 +105,27 @@ class Bench:
 
     def __init__(self, subject: Subject, size: int, samples: int | None = None):
         self.subject, self.size, self.samples = subject, size, samples
+        self.kept: Snapshots | None = None  # of the program as it is, where it broke on the way
 
     def advance(self, one: Try, epochs: int, ends: float, *, callbacks: list | None = None, whole: bool = False) -> Try:
         """Train a try until it has so many epochs, and measure it; what it raises is kept in it."""
         begun = time.monotonic()
         try:
-            if one.model is None:
-                one.model = realized(self.subject, one.plan, one.seed)
+            model: keras.Model = one.model if one.model is not None else realized(self.subject, one.plan, one.seed)
+            one.model = model
             program = self.subject.program
             x, y = prepared(self.subject, one.plan, program.x, program.y, training=True)
             if self.samples is not None and not whole:
                 x, y = taken(x, slice(self.samples)), taken(y, slice(self.samples))
+            gentler = one.plan.gentler
+            if gentler is not None and one.epochs < gentler.epoch:
+                if self.kept is not None and not one.seed and not callbacks:
+                    put(model, self.kept.values)
+                    one.epochs = gentler.epoch
+                else:
+                    self._fit(one, x, y, gentler.epoch, ends, callbacks or [])
+                optimizer = gentler_optimizer(model.optimizer, model, gentler)
+                compiled_as(model, self.subject, one.plan, optimizer)
             self._fit(one, x, y, epochs, ends, callbacks or [])
             one.skill = self.measured(one)
         except Exception as error:  # a change that this program does not bear is none that cures it
@@ -175,11 +186,14 @@ class Bench:
         logs = model.evaluate(x, y, batch_size=size, return_dict=True, **QUIET)
         return float(logs.get("loss", next(iter(logs.values()))))
 
-    def profiled(self, one: Try, epochs: int, ends: float, examination: Examination) -> tuple[Try, Profile]:
+    def profiled(
+        self, one: Try, epochs: int, ends: float, examination: Examination, kept: Snapshots | None = None
+    ) -> tuple[Try, Profile]:
         """Train a try from its beginning with norms and probes, and judge it.
 
         Args:
             examination: of the program as it came, for what plain methods tell of the data.
+            kept: is given the last sound epoch.
         """
         one = dataclasses.replace(one, model=None, epochs=0, losses=[], skill=-np.inf, seconds=0.0, error=None)
         one.model = realized(self.subject, one.plan, one.seed)
@@ -190,7 +204,8 @@ class Bench:
         looked.told = examination.told
         norms, logs = GradientNorms(), _Logs()
         probes = Probes(*program.probe_batch) if looked.error is None else None
-        self.advance(one, epochs, ends, callbacks=[norms, logs, *([probes] if probes else [])], whole=True)
+        watching = [norms, logs, *([probes] if probes else []), *([kept] if kept else [])]
+        self.advance(one, epochs, ends, callbacks=watching, whole=True)
         results = probes.results if probes else []
         verdict = diagnose(norms.history, results)
         if looked.error is None and one.error is None:
