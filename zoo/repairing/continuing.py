@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import keras
 import numpy as np
+from keras.optimizers import Optimizer
 
+from zoo.checkup.optimizer import rate_at
 from zoo.repairing.change import Change, Keyed
 from zoo.repairing.plan import Gentler, fresh
 from zoo.repairing.subject import Subject
@@ -62,7 +64,7 @@ def changes(subject: Subject, kept: Snapshots, steps: int) -> Keyed:
         steps: of an epoch.
     """
     optimizer = subject.model.optimizer
-    rate = float(keras.ops.convert_to_numpy(inner_of(optimizer).learning_rate))
+    rate = rate_at(inner_of(optimizer), 0)
     ways = (
         ("rate", f"from epoch {kept.epoch} on a rate of {rate / 10:.2g}", "the steps overshoot.", "rate"),
         ("clipping", f"from epoch {kept.epoch} on clipping at norm 1", "no step is as long as that one.", "optimizer"),
@@ -96,9 +98,7 @@ def _lines(gentler: Gentler) -> Iterator[str]:
     yield f"model.fit(x, y, initial_epoch={gentler.epoch}, epochs=...)"
 
 
-def gentler_optimizer(
-    old: keras.optimizers.Optimizer, model: keras.Model, gentler: Gentler
-) -> keras.optimizers.Optimizer:
+def gentler_optimizer(old: Optimizer, model: keras.Model, gentler: Gentler) -> Optimizer:
     """Return an optimizer that goes on more gently, with what the old one remembers."""
     config = fresh(old).get_config()
     inner = config["inner_optimizer"]["config"] if "inner_optimizer" in config else config
