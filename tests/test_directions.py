@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "callbacks": {"telemetry"},
     "telemetry": set(),  # the library: it can be lifted out
     "checkup": {"telemetry"},
+    "repairing": {"telemetry", "checkup"},
     "models": {"errors"},
     "data": {"errors", "startup"},
     "archive": {"errors", "config", "telemetry"},
@@ -38,7 +39,17 @@ MAY_IMPORT = {
     },
     "check": {"errors", "startup", "models", "checkup", "archive"},  # python -m zoo.check
     "testing": {"checkup"},
-    "sweeping": {"errors", "config", "startup", "interrupts", "archive", "tracking", "report", "running"},
+    "sweeping": {
+        "errors",
+        "config",
+        "startup",
+        "interrupts",
+        "telemetry",
+        "archive",
+        "tracking",
+        "report",
+        "running",
+    },
 }
 
 

@@ -28,11 +28,12 @@ def findings(training: Training) -> Iterator[Suspicion]:
         return
     yield from _lagging(training)
     yield from _validation(training)
-    yield from _steps(training)
     yield from _rate_fell(training)
     yield from _clipped(training)
     yield from _silenced(training)
-    yield from _batches(training)
+    if not training.cut:
+        yield from _steps(training)
+        yield from _batches(training)
 
 
 def unexplained(training: Training) -> Finding:

@@ -37,6 +37,7 @@ class Training:
         told: how much of the targets plain methods tell.
         skill: how much the model tells of them now, in inference, on training samples; NaN where it cannot be told.
         validated: the same on the validation samples; NaN without them.
+        cut: whether it was ended before its time: then neither its steps nor those of an epoch are the person's choice.
     """
 
     program: Program
@@ -47,6 +48,7 @@ class Training:
     told: float
     skill: float
     validated: float
+    cut: bool = False
 
     @classmethod
     def of(cls, program: Program, verdict: Verdict, probes, history, logs, told: float) -> "Training":
@@ -73,6 +75,8 @@ class Training:
             return "failed" if self.verdict.sick else "learned" if self.verdict.name == "healthy" else "unknown"
         if self.skill >= SURELY or (self.told > TELLING and self.skill >= LEARNED * self.told):
             return "learned"
+        if self.cut and not self.verdict.sick:
+            return "unknown"
         if np.isfinite(self.told) and self.told > TELLING:
             return "failed" if self.skill < FAILED * self.told else "partly"
         if self.verdict.sick or (self.skill < NOTHING and self._at_constant):

@@ -73,8 +73,8 @@ CALLED_FOR = {
     "a rate that fell too soon": ("constant rate",),
     "a rate that grows": ("constant rate",),
     "a rate that grew": ("constant rate",),
-    "a learning rate that is too high": ("lower rate", "much lower rate"),
-    "a learning rate that is too low": ("higher rate", "much higher rate"),
+    "a learning rate that is too high": ("lower rate", "much lower rate", "usual rate"),
+    "a learning rate that is too low": ("higher rate", "much higher rate", "usual rate"),
     "batch normalization whose averages lag behind": ("faster averages", "more epochs"),
     "too few steps": ("more epochs", "higher rate"),
     "batches as large as the data": ("small batches",),
@@ -83,8 +83,8 @@ CALLED_FOR = {
     "exploding gradients": ("initializer", "batch normalization", "clipping", "lower rate"),
     "dead": ("initializer", "batch normalization", "lower rate", "redrawn"),
     "saturated": ("standardize", "initializer", "batch normalization", "lower rate", "relu"),
-    "stalled": ("adam", "higher rate", "much higher rate"),
-    "unstable": ("lower rate", "much lower rate", "clipping", "standardize", "scaled targets"),
+    "stalled": ("adam", "higher rate", "much higher rate", "usual rate"),
+    "unstable": ("lower rate", "much lower rate", "usual rate", "clipping", "standardize", "scaled targets"),
 }
 # What helps where nothing that was found does: tried one by one, the first first.
 GENERAL = ("adam", "standardize", "lower rate", "higher rate", "batch normalization", "relu", "initializer", "wider")

@@ -2,12 +2,14 @@
 
 import difflib
 import inspect
+import re
 from typing import Any
 
 import keras
 import numpy as np
 
-from zoo.repairing.plan import fresh
+from zoo.repairing.plan import config_of, layer_config
+from zoo.repairing.subject import WRAPPING
 from zoo.telemetry.keras_private import compiled_with, made_by
 
 MOST_NUMBERS = 6  # of a list that are written out
@@ -54,7 +56,7 @@ def _graph(model: Any) -> list[str]:
 
 def _compilation(model: keras.Model) -> list[str]:
     given, optimizer = compiled_with(model), model.optimizer
-    config = dict(fresh(optimizer).get_config())
+    config = dict(config_of(optimizer))
     told = [_value(config.pop("learning_rate"))] if "learning_rate" in config else []
     told += _differing(type(optimizer), config)
     lines = ["model.compile(", f"    optimizer=keras.optimizers.{type(optimizer).__name__}({', '.join(told)}),"]
@@ -72,19 +74,22 @@ def called(layer: Any) -> str:
     if isinstance(layer, keras.Model):
         return layer.name
     try:
-        config = dict(layer.get_config())
+        config = layer_config(layer)
     except Exception:  # of a layer of one's own
         return f"{kind.__name__}(...)"
     told: list[str] = []
+    if isinstance(layer, WRAPPING):
+        told = [called(getattr(layer, "forward_layer", None) or layer.layer)]
+        config = {name: value for name, value in config.items() if name not in ("layer", "backward_layer")}
     for name in inspect.signature(kind.__init__).parameters:
-        if name == "self":
+        if name in ("self", "layer"):
             continue
         if name not in BY_PLACE or name not in config or _default(kind, name, config[name]):
             break
         told.append(_value(config.pop(name)))
     where = "keras.layers." if kind.__module__.startswith("keras.") else ""
     if where and not hasattr(keras.layers, kind.__name__):  # an operation of `keras.ops`
-        return f"keras.ops.{layer.name}"
+        return f"keras.ops.{re.sub('(?<!^)(?=[A-Z])', '_', kind.__name__).lower()}"
     return f"{where}{kind.__name__}({', '.join([*told, *_differing(kind, config)])})"
 
 
@@ -108,6 +113,8 @@ def _default(kind: type, name: str, value: Any) -> bool:
         return False
     if name.endswith("_initializer"):
         default = keras.saving.serialize_keras_object(keras.initializers.get(default))
+    elif name == "data_format" and default is None:
+        default = keras.config.image_data_format()
     elif name == "activation" and value == "linear":
         return default in (None, "linear")
     elif isinstance(value, list | tuple) and isinstance(default, list | tuple | int):
@@ -137,4 +144,6 @@ def _value(value: Any) -> str:
         return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
     if isinstance(value, float | np.floating):
         return f"{float(value):.6g}"
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):  # one of one's own that has no config
+        return f"{type(value).__name__}(...)"
     return value.__name__ if callable(value) and hasattr(value, "__name__") else repr(value)

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 
 from zoo.repairing.change import Change, Keyed
-from zoo.repairing.plan import unused
+from zoo.repairing.plan import sound_rows, unused
 from zoo.repairing.subject import Subject
 
+MOST_SOUND = 0.5  # of the rows: where fewer are sound, leaving the others out leaves too little
 BLANK = 0.02  # of one-hot rows that are zeros
 
 
@@ -15,15 +16,16 @@ def changes(subject: Subject) -> Keyed:
     """Yield what would change something of these data."""
     program, aim = subject.program, subject.aim
     if not program.finite:
+        few = sound_rows(program.x, program.y).mean() > MOST_SOUND
         code = "keep = np.isfinite(x).all(axis=1)  # and of y\nx, y = x[keep], y[keep]"
         yield (
             "numbers",
             Change(
-                "rows of numbers",
+                "rows of numbers" if few else "zeros for what is no number",
                 "data",
                 "one value that is no number makes all weights such.",
-                lambda plan: dataclasses.replace(plan, rows=True),
-                by_hand=code,
+                lambda plan: dataclasses.replace(plan, holes="left out" if few else "filled"),
+                by_hand=code if few else "x = np.nan_to_num(x, posinf=0.0, neginf=0.0)",
             ),
         )
     floats = [a for a in program.inputs if a.dtype.kind in "fiu"]
@@ -79,7 +81,7 @@ def changes(subject: Subject) -> Keyed:
                 by_hand="classes, y = np.unique(y, return_inverse=True)",
             ),
         )
-    elif wrong and aim.kind == "binary":
+    elif wrong and aim.kind in ("binary", "several labels"):
         yield (
             "labels",
             Change(

@@ -7,9 +7,10 @@ import numpy as np
 
 from zoo.checkup.optimizer import rate_at
 from zoo.repairing.change import Change, Keyed
-from zoo.repairing.plan import fresh
+from zoo.repairing.plan import config_of
 from zoo.repairing.subject import Subject
 from zoo.telemetry.cures import ADAPTIVE, USUAL
+from zoo.telemetry.keras_private import source_of_rate
 from zoo.telemetry.layers import inner_of
 
 LONGER = 4  # times as many epochs
@@ -39,12 +40,13 @@ def changes(subject: Subject) -> Keyed:
     if not np.isfinite(rate):
         return
     steps = (
-        ("usual rate", usual, "it is the usual one."),
         ("lower rate", rate / 10, "the steps overshoot."),
         ("much lower rate", rate / 100, "the steps overshoot."),
         ("higher rate", rate * 10, "the steps are small."),
         ("much higher rate", rate * 100, "the steps are small."),
     )
+    if not any(np.isclose(usual, value) for _, value, _ in steps):
+        steps = (*steps, ("usual rate", usual, "it is the usual one."))
     for key, value, reason in steps:
         if value > 0 and not np.isclose(value, rate):
             yield (
@@ -57,7 +59,7 @@ def changes(subject: Subject) -> Keyed:
                     slot="optimizer",
                 ),
             )
-    if isinstance(inner.get_config().get("learning_rate"), dict) or callable(getattr(inner, "_learning_rate", None)):
+    if callable(source_of_rate(inner)):
         yield (
             "constant rate",
             Change(
@@ -107,7 +109,7 @@ def _with(optimizer: keras.optimizers.Optimizer, **changes) -> Callable[[], kera
     """Return what makes such an optimizer with other arguments."""
 
     def make() -> keras.optimizers.Optimizer:
-        config = fresh(optimizer).get_config()
+        config = config_of(optimizer)
         (config["inner_optimizer"]["config"] if "inner_optimizer" in config else config).update(changes)
         return type(optimizer).from_config(config)
 

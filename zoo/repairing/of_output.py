@@ -35,6 +35,8 @@ def changes(subject: Subject) -> Keyed:
         kind, units = "class numbers", 2
     activation = ACTIVATIONS[kind]
     size = "units" if hasattr(last, "units") else "filters"
+    if getattr(last, size) != task.units:
+        return  # the output is put together from several layers
     fits = task.activation in (activation, "" if activation == "linear" else activation)
     if kind == "numbers" and task.activation not in ("", None) and not fits:
         low, high = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf)}.get(task.activation, (0, 0))

@@ -1,17 +1,20 @@
 """What is changed of a program, and the program that comes of it."""
 
+import contextlib
 import dataclasses
 import functools
+import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from zoo.checkup.frozen import never_trained
 from zoo.checkup.program import taken
-from zoo.repairing.subject import AFFINE, Subject
-from zoo.telemetry.keras_private import compiled_with
+from zoo.repairing.subject import AFFINE, WRAPPING, Subject
+from zoo.telemetry.keras_private import compiled_with, flat_layers, made_by
 from zoo.telemetry.layers import inner_of, replaced
 
 Optimizers = Callable[[], keras.optimizers.Optimizer]
@@ -46,7 +49,7 @@ class Plan:
         scaled: whether training sees targets of mean 0 and deviation 1; a layer behind scales the answers back.
         redrawn: whether all weights are drawn anew.
         compiled: arguments of `compile`; the optimizer as a function that makes one.
-        rows: whether samples that hold no numbers are left out.
+        holes: what becomes of values that are no numbers: "left out" with their samples, "filled" with zeros, or "".
         labels: "from zero": class numbers by rank; "zeros and ones": two values as 0 and 1; "own class": rows of zeros,
             one-hot, as the class that nothing has; "" as they are.
         fitted: arguments of `fit`: epochs, batch_size.
@@ -60,7 +63,7 @@ class Plan:
     scaled: bool = False
     redrawn: bool = False
     compiled: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    rows: bool = False
+    holes: str = ""
     labels: str = ""
     fitted: Mapping[str, int] = dataclasses.field(default_factory=dict)
     gentler: Gentler | None = None
@@ -82,10 +85,12 @@ class Plan:
 
 def prepared(subject: Subject, plan: Plan, x: Any, y: Any, *, training: bool) -> tuple[Any, Any]:
     """Return samples as the plan's program takes them; targets are scaled for training alone."""
-    if plan.rows:
-        leaves = [a for a in [*keras.tree.flatten(x), *keras.tree.flatten(y)] if a is not None and a.dtype.kind == "f"]
-        sound = np.all([np.isfinite(a.reshape(len(a), -1)).all(1) for a in leaves], axis=0)
-        x, y = taken(x, np.flatnonzero(sound)), taken(y, np.flatnonzero(sound))
+    if plan.holes == "filled":
+        fill = functools.partial(np.nan_to_num, posinf=0.0, neginf=0.0)
+        x, y = keras.tree.map_structure(fill, x), keras.tree.map_structure(fill, y)
+    elif plan.holes:
+        sound = np.flatnonzero(sound_rows(x, y))
+        x, y = taken(x, sound), taken(y, sound)
     if plan.labels and subject.aim is not None:
         code = {"from zero": _ranks, "zeros and ones": _two, "own class": _own_class}[plan.labels]
         y = keras.tree.map_structure(functools.partial(code, subject), y)
@@ -93,6 +98,18 @@ def prepared(subject: Subject, plan: Plan, x: Any, y: Any, *, training: bool) ->
         offset, scale = scale_of(subject)
         y = keras.tree.map_structure(lambda a: ((a - offset) / scale).astype("float32"), y)
     return x, y
+
+
+def sound_rows(x: Any, y: Any) -> np.ndarray:
+    """Return, (samples,), whether all that a sample holds is finite."""
+    leaves = [a for a in [*keras.tree.flatten(x), *keras.tree.flatten(y)] if a is not None and a.dtype.kind == "f"]
+    return np.all([np.isfinite(a.reshape(len(a), -1)).all(1) for a in leaves], axis=0)
+
+
+def coded(subject: Subject, y: Any) -> Any:
+    """Return targets of two values, whatever they are, as 0 and 1."""
+    leaves = [a if np.isin(a, (0, 1)).all() else _two(subject, a) for a in keras.tree.flatten(y)]
+    return keras.tree.pack_sequence_as(y, leaves)
 
 
 def _ranks(subject: Subject, a: np.ndarray) -> np.ndarray:
@@ -136,12 +153,24 @@ def realized(subject: Subject, plan: Plan, seed: int) -> keras.Model:
         TypeError: if the model cannot be copied.
     """
     keras.utils.set_random_seed(seed)
-    model = _copied(subject, plan)
+    with keras.saving.custom_object_scope(_own(subject.model)):
+        model = _copied(subject, plan)
     _keep(subject, plan, model, seed)
     make = plan.compiled.get("optimizer")
     optimizer = make() if make is not None else fresh(subject.model.optimizer)
     compiled_as(model, subject, plan, optimizer)
     return model
+
+
+def _own(model: keras.Model) -> dict[str, Any]:
+    """Return a person's own classes and functions by the names that configs have for them: none need be registered."""
+    found = {}
+    for layer in flat_layers(model):
+        for thing in (layer, *vars(layer).values()):
+            kind = thing if inspect.isfunction(thing) else type(thing) if hasattr(thing, "get_config") else None
+            if kind is not None and kind.__module__.split(".")[0] != "keras":
+                found[kind.__name__] = kind
+    return found
 
 
 def compiled_as(model: keras.Model, subject: Subject, plan: Plan, optimizer: keras.optimizers.Optimizer) -> None:
@@ -161,32 +190,39 @@ def _compile(model: keras.Model, like: keras.Model, plan: Plan, optimizer: Any, 
 
 def fresh(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """Return an optimizer like this one that has taken no step."""
+    return type(optimizer).from_config(config_of(optimizer))
+
+
+def config_of(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """Return an optimizer's config; a schedule of one's own may have none: it stands in it as it is."""
     try:
-        return type(optimizer).from_config(optimizer.get_config())
-    except Exception:  # a schedule of one's own may have no config: it is taken as it is
+        return optimizer.get_config()
+    except Exception:  # whatever a person's own code raises
         inner = inner_of(optimizer)
         schedule = inner._learning_rate
         with replaced((inner, "_learning_rate", 0.0)):
             config = optimizer.get_config()
         (config["inner_optimizer"]["config"] if "inner_optimizer" in config else config)["learning_rate"] = schedule
-        return type(optimizer).from_config(config)
+        return config
 
 
 def _anew(metric: Any) -> Any:
     """Return a metric of its own: one that is shared would count the answers of two models."""
-    return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.metrics.Metric) else metric
+    if not isinstance(metric, keras.metrics.Metric):
+        return metric
+    try:
+        return type(metric).from_config(metric.get_config())
+    except Exception as error:
+        raise TypeError(
+            f"the metric {type(metric).__name__} cannot be copied, and so nothing can be tried: give it a get_config() "
+            "that returns the arguments of its __init__."
+        ) from error
 
 
 def _copied(subject: Subject, plan: Plan) -> keras.Model:
     model = subject.model
     if not subject.editable:
-        try:
-            copy = type(model).from_config(model.get_config())
-        except Exception as error:
-            raise TypeError(
-                f"{type(model).__name__} cannot be copied, and so nothing can be tried: give it a get_config() that "
-                "returns the arguments of its __init__."
-            ) from error
+        copy = _another(model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             copy(subject.program.batch(min(2, subject.program.count))[0])
@@ -196,13 +232,20 @@ def _copied(subject: Subject, plan: Plan) -> keras.Model:
         first = keras.Input(batch_shape=given.shape, dtype=given.dtype)
         front = _front(subject) if plan.standardized else []
         return type(model)([first, *front, *_chained(model, plan)], name=model.name)
-    body = _graph(model, plan)
-    if not plan.standardized:
-        return body
-    given = keras.tree.map_structure(lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), body.input)
-    leaves = keras.tree.flatten(given)
-    through = [layer(t) for layer, t in zip(_front(subject), leaves, strict=True)]
-    return keras.Model(given, body.call(keras.tree.pack_sequence_as(given, through)), name=model.name)
+    return _graph(model, plan, _front(subject) if plan.standardized else [])
+
+
+def _another(model: keras.Model) -> keras.Model:
+    """Return another instance of a class of one's own."""
+    try:
+        return type(model).from_config(model.get_config())
+    except Exception as error:
+        with contextlib.suppress(TypeError):  # many take no arguments
+            return type(model)()
+        raise TypeError(
+            f"{type(model).__name__} cannot be copied, and so nothing can be tried: give it a get_config() that "
+            "returns the arguments of its __init__."
+        ) from error
 
 
 def _wrapped(subject: Subject, copy: keras.Model) -> keras.Model:
@@ -233,8 +276,16 @@ def _chained(model: keras.Sequential, plan: Plan) -> list[keras.layers.Layer]:
     return [new for layer in model.layers for new in _emitted(layer, plan)]
 
 
-def _graph(model: keras.Model, plan: Plan) -> keras.Model:
+def _graph(model: keras.Model, plan: Plan, front: Sequence[keras.layers.Layer] = ()) -> keras.Model:
     chains: dict[int, list[keras.layers.Layer]] = {}
+    # As the layers are named that the tensors come from: tensors count on from model to model.
+    given = keras.tree.map_structure(
+        lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=made_by(t).name), model.input
+    )
+    fronted = {id(t): layer(t) for layer, t in zip(front, keras.tree.flatten(given), strict=False)}
+
+    def behind_front(given: Any) -> Any:
+        return fronted.get(id(given), given)
 
     def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
         chain = _emitted(layer, plan)
@@ -243,14 +294,16 @@ def _graph(model: keras.Model, plan: Plan) -> keras.Model:
         return first
 
     def called(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        given = layer(*args, **kwargs)
+        named = {name: keras.tree.map_structure(behind_front, value) for name, value in kwargs.items()}
+        made = layer(*(keras.tree.map_structure(behind_front, value) for value in args), **named)
         for behind in chains.get(id(layer), []):
-            given = behind(given)
-        return given
+            made = behind(made)
+        return made
 
-    with warnings.catch_warnings():
+    # Of a compiled one Keras would compile the clone, for which all of its own must be registered.
+    with warnings.catch_warnings(), replaced((model, "compiled", False)):
         warnings.simplefilter("ignore")
-        body = keras.models.clone_model(model, clone_function=copied, call_function=called)
+        body = keras.models.clone_model(model, given, clone_function=copied, call_function=called)
     return body
 
 
@@ -262,11 +315,9 @@ def _emitted(layer: keras.layers.Layer, plan: Plan) -> list[keras.layers.Layer]:
         given = layer.inputs[0]
         first = keras.Input(batch_shape=given.shape, dtype=given.dtype)
         return [keras.Sequential([first, *_chained(layer, plan)], name=layer.name)]
-    if isinstance(layer, keras.Model) and type(layer).__name__ in ("Model", "Functional"):
+    if _rebuilt(layer):
         return [_graph(layer, plan)]
-    config = layer.get_config()
-    changed = plan.settings.get(layer.name, {}) | plan.settings.get("*", {})
-    config |= {name: value for name, value in changed.items() if name in config}
+    config = _set(layer_config(layer), plan)
     behind = []
     if layer.name in plan.normalized and type(layer).__name__ in AFFINE:
         activation = config["activation"]
@@ -274,32 +325,81 @@ def _emitted(layer: keras.layers.Layer, plan: Plan) -> list[keras.layers.Layer]:
         if activation not in (None, "linear"):
             behind.append(keras.layers.Activation(activation, name=f"{layer.name}_activation"))
             config["activation"] = "linear"
-    return [type(layer).from_config(config), *behind]
+    made = type(layer)(**config) if isinstance(layer, keras.layers.Lambda) else type(layer).from_config(config)
+    made.name = layer.name  # which the config of one's own need not hold
+    return [made, *behind]
+
+
+def layer_config(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Return a layer's config, in which functions stand as they are: of a lambda Keras would make none anew."""
+    config = layer.get_config()
+    for name, value in config.items():
+        for held in (vars(layer).get(name), vars(layer).get(f"_{name}")):
+            if isinstance(value, dict) and inspect.isfunction(held):
+                config[name] = held
+    return config
+
+
+def _set(config: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Return a layer's config with what the plan sets, of the layer that it wraps too."""
+    named = config.get("name", "")
+    # A bidirectional one's both are made of the one that it wraps.
+    changed = plan.settings.get(named, {}) | plan.settings.get(f"forward_{named}", {}) | plan.settings.get("*", {})
+    config = config | {name: value for name, value in changed.items() if name in config}
+    for name in ("layer", "backward_layer"):
+        wrapped = config.get(name)
+        if isinstance(wrapped, dict) and isinstance(wrapped.get("config"), dict):
+            config[name] = wrapped | {"config": _set(wrapped["config"], plan)}
+    return config
 
 
 DRAWS = ("kernel_initializer", "recurrent_initializer", "bias_initializer", "embeddings_initializer", "units")
 
 
 def _keep(subject: Subject, plan: Plan, model: keras.Model, seed: int) -> None:
-    """Give layers the weights of the program's own, but those that are to be drawn anew, or are no numbers."""
-    if plan.redrawn or (seed and not subject.trained):
-        return
-    for layer in _with_weights(model):
-        old = subject.named.get(layer.name)
-        if old is None or any(name in plan.settings.get(layer.name, {}) for name in DRAWS):
+    """Give layers the weights of the program's own, but those that are to be drawn anew, or are no numbers.
+
+    What was learned, or adapted to data, and does not train stays in any case: nothing would bring it back.
+    """
+    redrawn = plan.redrawn or (seed and not subject.trained)
+    if subject.editable:
+        pairs = list(_twins(model, subject.model))
+    else:  # layers of a class of one's own name themselves anew in each copy
+        pairs = [(model.layers[-1] if plan.standardized else model, subject.model)]
+    for layer, old in pairs:
+        if not plan.settings.get("*", {}).get("trainable"):
+            for inner, like in zip(flat_layers(layer), flat_layers(old), strict=False):
+                inner.trainable = like.trainable  # of layers within others no config need tell it
+        changed = [old, *(flat_layers(old) if isinstance(old, WRAPPING) else [])]
+        drawn = redrawn or any(name in plan.settings.get(one.name, {}) for one in changed for name in DRAWS)
+        if drawn and (old.trainable_variables or never_trained([old])):
             continue
         values = old.get_weights()
         if [v.shape for v in values] == [tuple(w.shape) for w in layer.weights] and all(
             np.isfinite(v).all() for v in values if v.dtype.kind == "f"
         ):
             layer.set_weights(values)
+            for inner in flat_layers(layer):
+                if isinstance(inner, keras.layers.Normalization):
+                    inner.finalize_state()  # it computes with copies of its weights
 
 
-def _with_weights(model: keras.Model) -> list[keras.layers.Layer]:
-    found = []
+def _twins(model: Any, like: Any) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer]]:
+    """Yield each layer that has weights with the one that it was made from."""
+    named = {layer.name: layer for layer in like.layers}  # names differ within a model, not from model to model
     for layer in model.layers:
-        found += _with_weights(layer) if isinstance(layer, keras.Model) else [layer] if layer.weights else []
-    return found
+        old = named.get(layer.name)
+        if old is not None and _rebuilt(layer):
+            yield from _twins(layer, old)
+        elif old is not None and layer.weights:
+            yield layer, old
+
+
+def _rebuilt(layer: keras.layers.Layer) -> bool:
+    """Whether a model within is made anew layer by layer."""
+    return isinstance(layer, keras.Sequential) or (
+        isinstance(layer, keras.Model) and type(layer).__name__ in ("Model", "Functional")
+    )
 
 
 def in_units(subject: Subject, plan: Plan, model: keras.Model) -> keras.Model:

@@ -21,6 +21,7 @@ from zoo.repairing.tries import SIZE, Bench, Profile, Try
 from zoo.telemetry import wording as w
 
 SEEDS = (0, 1, 2)
+FIRST = 0.4  # of the time that is left after the check-up: the program as it is
 SEARCHING = 0.5  # of the time that is left after the first training; pruning and proof have the rest
 GROWING = 0.3  # of what is left then, to add to the best of them
 GONE = 0.4  # of the first loss, where no skill can be measured
@@ -64,7 +65,8 @@ class Repaired:
     def __str__(self) -> str:
         """What was changed and why, as code, and the proof in numbers."""
         if not self.changes and not self.nearest:
-            return f"nothing to cure: {self.before.verdict.told}\n{self.reason}".rstrip()
+            head = "nothing to cure" if self.before.verdict.name == "healthy" else "nothing was tried"
+            return f"{head}: {self.before.verdict.told}\n{self.reason}".rstrip()
         head = "cured" if self.cured else "changed, but not proved a cure," if self.changes else "not cured"
         lines = [f"{head} in {self.seconds:.0f} s, after {self.tried} plans: before {self.before.verdict.told}"]
         lines += [f"  {change.name}: {change.reason}" for change in self.changes]
@@ -76,6 +78,8 @@ class Repaired:
 
 
 def _told(skills: list[float]) -> str:
+    if not np.isfinite(skills).any():
+        return "it raises"
     seeds = f"{len(skills)} seeds" if len(skills) > 1 else "1 seed"
     return f"{np.mean(skills):.3f} of {seeds} ({', '.join(f'{s:.3f}' for s in skills)})"
 
@@ -134,11 +138,18 @@ class _Repair:
     def result(self) -> Repaired:
         looked = examined(self.subject.program)
         kept = Snapshots()
-        first, before = self.bench.profiled(Try((), Plan()), self.epochs, self._at(0.3), looked, kept)
+        until = time.monotonic() + FIRST * (self.ends - time.monotonic())
+        first, before = self.bench.profiled(Try((), Plan()), self.epochs, until, looked, kept)
         known = possible(self.subject, self.epochs, self.size)
-        whole = first.epochs >= self.epochs or (first.losses and not np.isfinite(first.losses[-1]))
-        if whole and not before.verdict.sick and self._enough(before.skill, looked.told):
+        if not first.cut and not before.verdict.sick and self._enough(before.skill, looked.told):
             return self._unchanged(first, before)
+        if first.cut and before.verdict.name in ("healthy", "undecided"):
+            # It may come to what it should in the epochs that are left to it; of what is sick they would be wasted.
+            until = time.monotonic() + (self.ends - time.monotonic()) / 2
+            self.bench.advance(first, self.epochs, until, whole=True)
+            before = dataclasses.replace(before, skill=first.skill, epochs=first.epochs, seconds=first.seconds)
+            if first.cut or self._enough(first.skill, looked.told):
+                return self._unchanged(first, before, f"There was time for {first.epochs} of {self.epochs} epochs. ")
         self._shorten(before, first)
         called = called_for(before.verdict.findings or looked.checkup().findings, known)
         if broke(first.losses, kept):
@@ -146,19 +157,26 @@ class _Repair:
             steps = -(-self.subject.program.count // self.size)
             gentler = dict(continuing.changes(self.subject, kept, steps))
             known, called = known | gentler, [*gentler, *called]
-        until = time.monotonic() + SEARCHING * (self.ends - time.monotonic())
-        found = searched(
-            self.bench,
-            candidates(called, known),
-            self.epochs,
-            until,
-            before.skill,
-            lambda skill: self._enough(skill, looked.told),
-            self.told,
-        )
-        best = found.best
-        if best is None or best.skill <= max(before.skill, NOTHING):
-            return self._uncured(first, before, found.tries)
+        plans, tries, best = candidates(called, known, own=self._own), [], None
+        # Where the first of them bring nothing there is time for others.
+        while plans and (not tries or time.monotonic() + before.seconds < self.ends):
+            found = searched(
+                self.bench,
+                plans,
+                self.epochs,
+                time.monotonic() + SEARCHING * (self.ends - time.monotonic()),
+                before.skill,
+                lambda skill: self._enough(skill, looked.told),
+                self.told,
+            )
+            tries += found.tries
+            if found.best is not None and found.best.skill > max(before.skill, NOTHING):
+                best = found.best
+                break
+            asked = {one.keys for one in found.tries}
+            plans = [(keys, plan) for keys, plan in plans if keys not in asked]
+        if best is None:
+            return self._uncured(first, before, tries, known)
         until = time.monotonic() + GROWING * (self.ends - time.monotonic())
         best = grown(self.bench, best, known, self.epochs, until, before.skill, self.told)
         proof = PROOF * (len(SEEDS) * best.seconds + (len(SEEDS) - 1) * before.seconds)
@@ -166,12 +184,14 @@ class _Repair:
         best, without, minimal = pruned(self.bench, best, known, self.epochs, until, before.skill, self.told)
         return self._proved(best, first, before, known, without, minimal, looked)
 
+    @property
+    def _own(self) -> bool:
+        task = self.subject.task
+        return task is None or task.loss is None or task.loss.own
+
     def _enough(self, skill: float, told: float) -> bool:
         """Whether so much skill is all that can be asked for."""
         return skill >= GONE if self.bench.by_loss else learned(skill, told)
-
-    def _at(self, share: float) -> float:
-        return self.begun + share * self.budget
 
     def _shorten(self, before: Profile, first: Try) -> None:
         """Let tries train on fewer samples where a training to the end takes too long."""
@@ -181,7 +201,7 @@ class _Repair:
         if whole > SUBSET * self.budget and first.losses:
             self.bench.samples = max(FEWEST, int(count * SUBSET * self.budget / whole))
 
-    def _unchanged(self, first: Try, before: Profile) -> Repaired:
+    def _unchanged(self, first: Try, before: Profile, told: str = "") -> Repaired:
         assert first.model is not None
         split = "It was trained on four fifths of the samples, shuffled, and measured by the others."
         return Repaired(
@@ -192,21 +212,21 @@ class _Repair:
             {"before": [before.skill], "after": [before.skill]},
             {},
             False,
-            split if self.subject.split else "",
+            f"{told}{split if self.subject.split else ''}".rstrip(),
             [],
             1,
             time.monotonic() - self.begun,
             "",
         )
 
-    def _uncured(self, first: Try, before: Profile, tries: list[Try]) -> Repaired:
+    def _uncured(self, first: Try, before: Profile, tries: list[Try], known: dict[str, Change]) -> Repaired:
         near = max(tries, key=lambda one: one.skill, default=None)
-        names = list(near.keys) if near is not None and np.isfinite(near.skill) else []
+        names = [known[key].name for key in near.keys] if near is not None and near.skill > before.skill else []
         told = f"nothing cures within {self.budget:.0f} s: {self.tried} plans were tried"
         if near is not None and names:
-            told += f"; {' and '.join(names)} came nearest, with {near.skill:.3f} beside {before.skill:.3f}"
-        else:
-            names = ["nothing"]
+            told += f"; {' and '.join(names)} came nearest, with {near.skill:.3f}"
+        told += f" beside {before.skill:.3f}" if names and np.isfinite(before.skill) else ""
+        names = names or ["nothing"]
         return Repaired(
             self._model(first),
             [],
@@ -244,11 +264,13 @@ class _Repair:
                     wanted = epochs if name == "after" else self.epochs
                     self.bench.advance(one, wanted, self.ends, whole=True)
                     self.told(f"{name}, seed {seed}: {one.skill:.3f}")
-                    skills[name].append(one.skill)
+                    skills[name] += [] if one.cut else [one.skill]
         changes = [known[key] for key in best.keys]
         if after.verdict.name != "healthy" and not self._enough(after.skill, looked.told):
-            return self._uncured(first, before, [dataclasses.replace(last, skill=after.skill)])
-        reasons = self._reasons(after, skills, without, minimal, len(changes))
+            return self._uncured(first, before, [dataclasses.replace(last, skill=after.skill)], known)
+        reasons = self._reasons(after, skills, minimal)
+        if first.cut:
+            reasons.append(f"as it is, there was time for {first.epochs} of its {self.epochs} epochs")
         assert last.model is not None
         finished = in_units(self.subject, last.plan, last.model)
         code = [change.by_hand for change in changes if change.by_hand]
@@ -270,9 +292,7 @@ class _Repair:
             "\n".join(line for line in code if line),
         )
 
-    def _reasons(
-        self, after: Profile, skills: dict[str, list[float]], without: dict[str, float], minimal: bool, count: int
-    ) -> list[str]:
+    def _reasons(self, after: Profile, skills: dict[str, list[float]], minimal: bool) -> list[str]:
         """Return why the cure is not proved."""
         found = []
         if after.verdict.name != "healthy":

@@ -51,13 +51,15 @@ def planned(keys: tuple[str, ...], known: dict[str, Change]) -> tuple[tuple[str,
     return tuple(taken), plan
 
 
-def candidates(called: list[str], known: dict[str, Change]) -> list[tuple[tuple[str, ...], Plan]]:
+def candidates(called: list[str], known: dict[str, Change], *, own: bool) -> list[tuple[tuple[str, ...], Plan]]:
     """Return the plans to try, the most promising first.
 
     Args:
         called: keys of what the findings call for, most certain first.
         known: all changes by key.
+        own: whether the loss is the person's own: it and the output that it takes stay, if nothing speaks against them.
     """
+    known = {key: change for key, change in known.items() if not own or key not in ("output", "loss") or key in called}
     gentler = [key for key in called if key.startswith(GENTLER)]  # goes on with the weights of the layers as they are
     longer = [key for key in called if key == LONGER]
     called = [key for key in called if key != LONGER and key not in gentler]
@@ -69,6 +71,8 @@ def candidates(called: list[str], known: dict[str, Change]) -> list[tuple[tuple[
     wanted += [(key,) for key in called[3:FIRST]]
     wanted += [(*keys, *longer) for keys in ((), fitting, sound) if longer]
     wanted += [(key,) for key in GENERAL if key in known and key not in called[:FIRST]]
+    if {"adam", "batch normalization"} <= set(known):
+        wanted.append(("adam", "batch normalization"))
     wanted += [(*called[:1], key) for key in GENERAL if key in known and key not in called[:4]]
     found: dict[frozenset[str], tuple[tuple[str, ...], Plan]] = {}
     for keys in wanted:
@@ -98,7 +102,7 @@ def searched(
         enough: whether so much skill is all that can be asked for; what only helps in general is not tried then.
         told: is given a line for each training.
     """
-    alive, general = [Try(keys, plan) for keys, plan in plans], set(GENERAL)
+    alive, general = [Try(keys, plan, place=place) for place, (keys, plan) in enumerate(plans)], set(GENERAL)
     tries: list[Try] = []
     for number, rung in enumerate(RUNGS):
         trained = []
@@ -115,6 +119,9 @@ def searched(
                 bench.advance(one, wanted, ends)
                 told(f"{' + '.join(one.keys)}: {one.skill:.3f} after {one.epochs} epochs")
             trained.append(one)
+            if len(one.keys) == 1 and one.skill >= WELL:
+                alive = trained = [one]  # one change suffices, and nothing can do with fewer
+                break
         tries += trained if not number else []
         if number == len(RUNGS) - 1:
             alive = trained or alive
@@ -130,7 +137,7 @@ def searched(
         return Search(tries, None)
     top = _top(alive)
     near = [one for one in alive if one.skill >= top - slack(top, before)]
-    return Search(tries, min(near, key=lambda one: (len(one.keys), -one.skill)))
+    return Search(tries, min(near, key=lambda one: (len(one.keys), one.place)))
 
 
 def grown(

@@ -15,6 +15,7 @@ from zoo.telemetry.layers import all_layers
 HELD_OUT = 0.2  # of the samples, where there are no others to measure by
 AFFINE = ("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 RECURRENT = ("SimpleRNN", "LSTM", "GRU")
+WRAPPING = (keras.layers.Wrapper, keras.layers.Bidirectional)
 NORMALIZING = ("Normalization", "BatchNormalization", "LayerNormalization", "Rescaling", "GroupNormalization")
 MOST_CLASSES = 20  # whole numbers that may be classes where a distance is the loss
 MOST_HELD = 2_000  # samples that are held out
@@ -26,7 +27,7 @@ class Aim:
 
     Attributes:
         kind: of the targets, as `zoo.checkup.task.Task` has it, but that numbers under a distance may be classes.
-        classes: their values in ascending order; empty of others than class numbers and zeros and ones.
+        classes: their values in ascending order, of class numbers and of what has two values; empty of others.
         units: that an output needs: of class numbers one for each number up to the largest.
     """
 
@@ -44,9 +45,11 @@ class Aim:
             values = np.unique(y.astype(np.float64))
         two = len(values) == 2
         whole = len(values) and np.array_equal(values, np.round(values))
-        squeezed = task.activation in ("sigmoid", "softmax") and task.loss is not None
+        squeezed = task.activation in ("sigmoid", "softmax") and task.loss is not None and task.loss.takes != "distance"
         if kind == "numbers" and one_each and 2 <= len(values) <= MOST_CLASSES and squeezed and (whole or two):
             kind = "binary" if two else "class numbers"
+        if kind == "numbers" and not one_each and squeezed and len(values := _levels(y)) == 2:
+            return cls("several labels", values, y.shape[-1])  # masks of 0 and 255
         if kind == "class numbers" and two and task.units == 1:
             kind = "binary"
         if kind == "class numbers":
@@ -55,6 +58,12 @@ class Aim:
         if kind in ("one-hot", "several labels"):
             return cls(kind, values[:0], y.shape[-1] if y.ndim > 1 else 1)
         return cls(kind, values if kind == "binary" else values[:0], 1 if one_each else y.shape[-1])
+
+
+def _levels(y: np.ndarray) -> np.ndarray:
+    """Return the values that targets have, or more than two of them."""
+    some = np.unique(y[:MOST_CLASSES])
+    return some if len(some) > 2 or np.isin(y, some).all() else np.unique(y)
 
 
 @dataclasses.dataclass
@@ -75,6 +84,11 @@ class Subject:
     def of(cls, model: keras.Model, x: Any, y: Any, validation_data: Any) -> "Subject":
         """Gather the data, and hold some out where there are none to validate with; raises what `Program.of` raises."""
         whole = Program.of(model, x, y, validation_data)
+        for a in whole.targets:
+            if a.dtype.kind not in "biuf":
+                raise ValueError(
+                    f"y holds {a.dtype}, and a loss takes numbers: of names, np.unique(y, return_inverse=True)[1] are."
+                )
         if whole.validation is not None and whole.validation[1] is not None:
             return cls(dataclasses.replace(whole, validation=None), whole.validation, False)
         order = np.random.default_rng(0).permutation(whole.count)
@@ -99,7 +113,12 @@ class Subject:
 
     @functools.cached_property
     def aim(self) -> Aim | None:
-        return Aim.of(self.task) if self.task is not None and self.task.kind != "none" else None
+        task = self.task
+        if task is None or task.kind == "none":
+            return None
+        if (task.loss is None or task.loss.own) and np.ptp(np.nan_to_num(task.targets)) == 0:
+            return None  # what a loss of one's own does not look at
+        return Aim.of(task)
 
     @functools.cached_property
     def editable(self) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import time
+import warnings
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from zoo.checkup.doctor import judged
 from zoo.checkup.program import Program, answers_of, taken
 from zoo.checkup.training import Training, skill_of
 from zoo.repairing.continuing import Snapshots, gentler_optimizer, put
-from zoo.repairing.plan import Plan, compiled_as, prepared, realized, scaled_back
+from zoo.repairing.plan import Plan, coded, compiled_as, prepared, realized, scaled_back
 from zoo.repairing.subject import Subject
 from zoo.telemetry.findings import Verdict
 from zoo.telemetry.gradients import GradientNorms
@@ -57,6 +58,8 @@ class Try:
         losses: (epochs,) in training.
         seconds: that it took.
         error: what it raised.
+        place: among the plans, the most promising first.
+        cut: whether the time was over before it had its epochs.
     """
 
     keys: tuple[str, ...]
@@ -68,7 +71,8 @@ class Try:
     losses: list[float] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     error: Exception | None = None
-    _state: Any = None
+    place: int = 0
+    cut: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,36 +115,39 @@ class Bench:
         """Train a try until it has so many epochs, and measure it; what it raises is kept in it."""
         begun = time.monotonic()
         try:
-            model: keras.Model = one.model if one.model is not None else realized(self.subject, one.plan, one.seed)
-            one.model = model
-            program = self.subject.program
-            x, y = prepared(self.subject, one.plan, program.x, program.y, training=True)
-            if self.samples is not None and not whole:
-                x, y = taken(x, slice(self.samples)), taken(y, slice(self.samples))
-            gentler = one.plan.gentler
-            if gentler is not None and one.epochs < gentler.epoch:
-                if self.kept is not None and not one.seed and not callbacks:
-                    put(model, self.kept.values)
-                    one.epochs = gentler.epoch
-                else:
-                    self._fit(one, x, y, gentler.epoch, ends, callbacks or [])
-                optimizer = gentler_optimizer(model.optimizer, model, gentler)
-                compiled_as(model, self.subject, one.plan, optimizer)
-            self._fit(one, x, y, epochs, ends, callbacks or [])
-            one.skill = self.measured(one)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is only tried
+                self._advance(one, epochs, ends, callbacks or [], whole=whole)
         except Exception as error:  # a change that this program does not bear is none that cures it
             one.error, one.skill = error, -np.inf
         one.seconds += time.monotonic() - begun
         return one
+
+    def _advance(self, one: Try, epochs: int, ends: float, callbacks: list, *, whole: bool) -> None:
+        model: keras.Model = one.model if one.model is not None else realized(self.subject, one.plan, one.seed)
+        one.model = model
+        program = self.subject.program
+        x, y = prepared(self.subject, one.plan, program.x, program.y, training=True)
+        if self.samples is not None and not whole:
+            x, y = taken(x, slice(self.samples)), taken(y, slice(self.samples))
+        gentler = one.plan.gentler
+        if gentler is not None and one.epochs < gentler.epoch:
+            if self.kept is not None and not one.seed and not callbacks:
+                put(model, self.kept.values)
+                one.epochs = gentler.epoch
+            else:
+                self._fit(one, x, y, gentler.epoch, ends, callbacks)
+            optimizer = gentler_optimizer(model.optimizer, model, gentler)
+            compiled_as(model, self.subject, one.plan, optimizer)
+        self._fit(one, x, y, epochs, ends, callbacks)
+        one.skill = self.measured(one)
 
     def _fit(self, one: Try, x: Any, y: Any, epochs: int, ends: float, callbacks: list) -> None:
         model, size = one.model, self.subject.program.fixed or one.plan.fitted.get("batch_size", self.size)
         assert model is not None
         if one.epochs >= epochs or (one.losses and not np.isfinite(one.losses[-1])):
             return
-        if self.subject.program.fixed:
-            whole = len(keras.tree.flatten(x)[0]) // size * size
-            x, y = taken(x, slice(whole)), taken(y, slice(whole))
+        x, y = self._whole(x, y)
         deadline = Deadline(ends)
         keras.utils.set_random_seed(1 + one.seed + 1000 * one.epochs)
         history = model.fit(
@@ -154,19 +161,28 @@ class Bench:
         )
         one.losses += [float(v) for v in history.history.get("loss", [])]
         one.epochs = epochs if not deadline.reached else one.epochs + len(history.history.get("loss", []))
+        one.cut = deadline.reached
+
+    def _whole(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return samples without those behind the last whole batch, where the model asks for batches of one size."""
+        size = self.subject.program.fixed or 1
+        whole = slice(len(keras.tree.flatten(x)[0]) // size * size)
+        return taken(x, whole), taken(y, whole)
 
     def measured(self, one: Try) -> float:
         """Return how much a trained model tells of the samples held out."""
         model, subject = one.model, self.subject
         assert model is not None
         finished = scaled_back(subject, model) if one.plan.scaled else model
-        x, y = prepared(subject, one.plan, *subject.held, training=False)
+        x, y = self._whole(*prepared(subject, one.plan, *subject.held, training=False))
         task = subject.task
         if task is not None and subject.aim is not None:
             kind = subject.aim.kind
+            if kind in ("binary", "several labels") and len(subject.aim.classes) == 2:
+                y = coded(subject, y)  # whatever the program calls the two, which of them holds is the question
             if one.plan.settings and kind == "binary" and finished.output_shape[-1] == 2:
                 kind = "class numbers"
-            skill = skill_of(dataclasses.replace(task, kind=kind), _answers(finished, x), y)
+            skill = skill_of(dataclasses.replace(task, kind=kind), _answers(finished, x, subject.program.fixed), y)
             return skill if np.isfinite(skill) else -1.0
         return max(-1.0, 1 - self._loss(finished, x, y) / self.at_first)
 
@@ -178,7 +194,7 @@ class Bench:
     @functools.cached_property
     def at_first(self) -> float:
         """The loss on the samples held out before the first step of the program as it is."""
-        loss = self._loss(realized(self.subject, Plan(), 0), *self.subject.held)
+        loss = self._loss(realized(self.subject, Plan(), 0), *self._whole(*self.subject.held))
         return loss if np.isfinite(loss) and loss > 0 else 1.0
 
     def _loss(self, model: keras.Model, x: Any, y: Any) -> float:
@@ -207,14 +223,25 @@ class Bench:
         watching = [norms, logs, *([probes] if probes else []), *([kept] if kept else [])]
         self.advance(one, epochs, ends, callbacks=watching, whole=True)
         results = probes.results if probes else []
-        verdict = diagnose(norms.history, results)
+        try:
+            history = norms.history
+        except RuntimeError:  # `fit` raised before the training began
+            history = _nothing()
+        verdict = diagnose(history, results)
         if looked.error is None and one.error is None:
-            training = Training.of(program, verdict, results, norms.history, logs.seen, looked.told)
+            training = Training.of(program, verdict, results, history, logs.seen, looked.told)
         else:
-            training = Training(program, verdict, results, norms.history, logs.seen, looked.told, np.nan, np.nan)
+            training = Training(program, verdict, results, history, logs.seen, looked.told, np.nan, np.nan)
+        training = dataclasses.replace(training, cut=one.cut)
         loss = one.losses[-1] if one.losses else np.nan
         found = judged(looked, training)
-        return one, Profile(found, loss, one.skill, norms.history, results, one.epochs, one.seconds)
+        return one, Profile(found, loss, one.skill, history, results, one.epochs, one.seconds)
+
+
+def _nothing() -> GradientHistory:
+    """Return the history of a training that took no step."""
+    none: np.ndarray = np.zeros(0, np.int64)
+    return GradientHistory([], [], none, none, np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
 
 
 class _Logs(keras.callbacks.Callback):
@@ -226,7 +253,7 @@ class _Logs(keras.callbacks.Callback):
         self.seen.append({name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0})
 
 
-def _answers(model: keras.Model, x: Any) -> Any:
-    count = len(keras.tree.flatten(x)[0])
-    parts = [answers_of(model, taken(x, slice(i, i + ONE_PASS))) for i in range(0, count, ONE_PASS)]
+def _answers(model: keras.Model, x: Any, fixed: int | None) -> Any:
+    count, size = len(keras.tree.flatten(x)[0]), fixed or ONE_PASS
+    parts = [answers_of(model, taken(x, slice(i, i + size))) for i in range(0, count, size)]
     return keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts)

@@ -28,6 +28,8 @@ def cured_block(cured: Sequence[Mapping[str, Any]], runs: Sequence[Summary]) -> 
 def _part(one: Mapping[str, Any], runs: Mapping[str, Summary]) -> str:
     before, after = runs[one["before"]], runs.get(one["after"] or "")
     lines = [f"run       {' '.join(one['words']) or before.name}"]
+    if not before.finished:
+        return "\n".join([*lines, f"{before.status!s:10}{before.reason or 'it could not say why'}"])
     if not one["changes"]:
         lines.append(f"verdict   {verdict_word(before)}{_sentence(before)}")
         told = one["reason"] or "nothing to cure"

@@ -25,6 +25,7 @@ from zoo.errors import UserError, disk_full, tell
 from zoo.interrupts import hear_hangup_alone, interrupted_by
 from zoo.report import text as report
 from zoo.report.cured import cured_block
+from zoo.sweeping.cure import FILE as FILE_OF_CURES
 from zoo.sweeping.cure import read_cured
 from zoo.sweeping.hydra_private import composed_once
 from zoo.sweeping.plan import Plan
@@ -165,9 +166,11 @@ class Sweep(Callback):
                 shown = {one[name] for one in cured for name in ("before", "after")}  # not each that was tried
                 draw_missing([r.folder for r in runs if r.finished and (not cured or r.folder.name in shown)])
                 written = [] if self.plan.open else self._compare(config, runs)
+        if cured:
+            written = [*written, self.folder / FILE_OF_CURES]
         with _as_far_as_the_disk_goes():
             if self.log is not None:
-                self._close(self.log, runs, written, failed=len(failed) + missing)
+                self._close(self.log, runs, written, failed=len(failed) + missing, cured=cured)
         self.lock.release()
         if self.plan.open:
             print(cured_block(cured, runs))
@@ -177,7 +180,7 @@ class Sweep(Callback):
             print(f"{run.status} {run.name}: {run.reason or 'it was cut off, and could not say why'}", file=sys.stderr)
         if missing:
             print(f"{missing} of {self.plan.total} runs left no record", file=sys.stderr)
-        if config.verbose and written:
+        if config.verbose and written and not cured:
             print(f"compare   {written[0]}")
         if unsent := [run for run in runs if (run.folder / STATE / "journal.jsonl").is_file()]:
             print(
@@ -190,6 +193,9 @@ class Sweep(Callback):
                 f"there is no space left on the disk of {self.folder}: free some, then the same command goes on",
                 file=sys.stderr,
             )
+        if self.plan.open:  # what was only tried may fail
+            missing = not cured
+            failed = [run for run in failed if run.folder.name in {one["before"] for one in cured}]
         if failed or missing:
             raise SystemExit(1)
 
@@ -203,7 +209,8 @@ class Sweep(Callback):
                 self.log.end("KILLED")
         self.lock.release()
         with contextlib.suppress(OSError):  # the terminal may be gone
-            print(f"{done} of {self.plan.total} runs are finished; the same command goes on from here", file=sys.stderr)
+            total = "" if self.plan.open else f" of {self.plan.total}"
+            print(f"{done}{total} runs are finished; the same command goes on from here", file=sys.stderr)
 
     def _end_what_was_killed(self) -> None:
         """Mark the runs whose process could not do it itself: it was just opening its run, or had no time left."""
@@ -220,11 +227,12 @@ class Sweep(Callback):
         experiment = SweepFolder(self.folder).read().get("experiment_id")
         return write_comparison(runs, self.plan.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)
 
-    def _close(self, log: "RunLog", runs: list[Summary], written: list[Path], failed: int) -> None:
+    def _close(self, log: "RunLog", runs: list[Summary], written: list[Path], failed: int, cured: list[dict]) -> None:
         """Let the sweep's own run say what came out, and end it."""
         from zoo.tracking import outcome
 
         metrics, tags = outcome.of_sweep(runs, failed)
+        tags |= outcome.of_cures(cured)
         log.log_metrics(metrics)
         log.set_tags(tags)
         log.log_files([path.name for path in written])

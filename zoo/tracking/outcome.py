@@ -40,3 +40,16 @@ def of_sweep(runs: Sequence[Summary], failed: int) -> tuple[dict[str, float], di
     best = finished[0].name
     note = f"{len(runs)} runs: {counts}. Best: {best}, {name} {value:.4g}."
     return metrics | {f"best_{name}": value}, {"verdicts": counts, "best": best, "mlflow.note.content": note}
+
+
+def of_cures(cured: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the tags that say what cured the runs of a sweep; none where none was asked for."""
+    told = []
+    for one in cured:
+        name = " ".join(one["words"]) or "the run"
+        if one["changes"]:
+            proved = "cured by" if one["proved"] else f"changed, not proved ({one['reason']}):"
+            told.append(f"{name}: {proved} `{' '.join(one['changes'])}`; `python train.py {' '.join(one['command'])}`")
+        else:
+            told.append(f"{name}: {'not cured, ' + one['reason'] if one['reason'] else 'nothing to cure'}")
+    return {"mlflow.note.content": "\n\n".join(told)} if told else {}

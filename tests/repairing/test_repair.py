@@ -1,0 +1,208 @@
+"""Programs that do not learn are changed until they do; those that do are left alone."""
+
+import functools
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import sklearn.datasets
+from keras import layers
+
+from zoo import repair
+
+ENDLESS = 900  # seconds: none of these programs takes as long, so that no result depends on how fast a machine is
+
+
+@functools.cache
+def digits():
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    return (x / 16).astype("float32")[:800], y[:800]
+
+
+def net(*hidden, last=("softmax", 10), loss="sparse_categorical_crossentropy", optimizer="adam", features=64):
+    keras.utils.set_random_seed(1)
+    parts = hidden or (layers.Dense(32, "relu"),)
+    model = keras.Sequential([keras.Input((features,)), *parts, layers.Dense(last[1], last[0])])
+    model.compile(optimizer, loss)
+    return model
+
+
+def numbers(scale=1.0, offset=0.0):
+    x = np.random.default_rng(0).normal(size=(800, 4)).astype("float32")
+    return x, (offset + scale * (x[:, 0] * x[:, 1] + x[:, 2])).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def cured():
+    """A deep sigmoid net whose last layer and loss fit no classes either."""
+    x, y = digits()
+    model = net(*(layers.Dense(32, "sigmoid") for _ in range(5)), optimizer=keras.optimizers.SGD(0.01))
+    before = [np.array(v) for v in model.weights]
+    return model, before, repair(model, x, y, epochs=6, budget=ENDLESS)
+
+
+def test_the_cure_is_proved(cured):
+    _, _, found = cured
+
+    assert found.cured, found
+    assert found.before.verdict.sick and found.after.verdict.name == "healthy"
+    assert len(found.skills["before"]) == len(found.skills["after"]) == 3
+    assert min(found.skills["after"]) > max(found.skills["before"]) + 0.3
+    # Each change is needed.
+    assert set(found.without) == {change.name for change in found.changes} or len(found.changes) == 1
+    assert all(skill < found.after.skill for skill in found.without.values())
+
+
+def test_the_model_that_was_given_stays_as_it_was(cured):
+    model, before, found = cured
+
+    assert found.model is not model
+    for variable, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert model.optimizer.iterations == 0 and float(model.optimizer.learning_rate) == pytest.approx(0.01)
+    assert [layer.activation.__name__ for layer in model.layers] == ["sigmoid"] * 5 + ["softmax"]
+
+
+def test_what_is_told_names_the_changes_as_code(cured):
+    _, _, found = cured
+    told = str(found)
+
+    assert told.startswith("cured in") and "before" in told and "of 3 seeds" in told
+    assert all(change.name in told and change.reason in told for change in found.changes)
+    assert any(line.startswith("+") for line in found.code.splitlines())
+
+
+def test_the_repaired_model_needs_no_gradient_zoo(cured, tmp_path):
+    _, _, found = cured
+    x, _ = digits()
+    found.model.save(tmp_path / "repaired.keras")
+    np.save(tmp_path / "x.npy", x[:50])
+    # -I leaves out the working directory, and the path below what is installed in a way that is editable.
+    code = (
+        "import sys; sys.modules['zoo'] = None\n"
+        "import keras, numpy as np\n"
+        "model = keras.models.load_model('repaired.keras')\n"
+        "np.save('said.npy', model.predict(np.load('x.npy'), verbose=0))\n"
+        "model.fit(np.load('x.npy'), np.zeros(50), verbose=0)\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+    said = np.asarray(found.model.predict(x[:50], verbose=0))
+    np.testing.assert_allclose(np.load(tmp_path / "said.npy"), said, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", (0, 1))
+def test_what_learns_is_not_changed(seed):
+    x, y = digits()
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((64,)), layers.Dense(64, "relu"), layers.Dense(10, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+    found = repair(model, x, y, epochs=10, budget=ENDLESS)
+
+    assert not found.changes and not found.cured and not found.code
+    assert found.after is found.before and found.before.verdict.name == "healthy"
+    assert found.model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.9
+    assert str(found).startswith("nothing to cure")
+
+
+def test_answers_are_in_the_units_of_the_targets():
+    x, y = numbers(scale=3000, offset=50_000)
+    found = repair(net(last=(None, 1), loss="mse", features=4), x, y, epochs=15, budget=ENDLESS)
+
+    assert [change.cause for change in found.changes][:1] == ["targets"]
+    said = found.model.predict(x, verbose=0)[:, 0]
+    assert 1 - np.square(said - y).sum() / np.square(y - y.mean()).sum() > 0.8
+    assert "y = (y - offset) / scale" in found.code and "Rescaling" in found.code
+
+
+def test_holes_are_left_out_and_said_so():
+    x, y = digits()
+    x = x.copy()
+    x[::40, 3] = np.nan
+    found = repair(net(), x, y, epochs=8, budget=ENDLESS)
+
+    assert [change.name for change in found.changes] == ["rows of numbers"]
+    assert "np.isfinite" in found.code
+    assert np.isfinite(found.model.get_weights()[0]).all()
+
+
+def test_class_numbers_from_one_get_units_enough():
+    x, y = digits()
+    found = repair(net(), x, y + 1, epochs=8, budget=ENDLESS)
+
+    assert found.changes and found.after.skill > 0.8
+    from_zero = any("classes, y = np.unique" in change.by_hand for change in found.changes)
+    assert np.mean(found.model.predict(x, verbose=0).argmax(1) + from_zero == y + 1) > 0.85
+
+
+def test_a_training_that_broke_goes_on_from_its_last_sound_epoch():
+    x, y = digits()
+    steps = 20  # of the 640 that are not held out
+    leap = keras.optimizers.schedules.PiecewiseConstantDecay([6 * steps, 6 * steps + 20], [0.1, 3e3, 0.1])
+    found = repair(net(optimizer=keras.optimizers.SGD(leap)), x, y, epochs=9, budget=ENDLESS)
+
+    assert len(found.changes) == 1 and found.changes[0].name.startswith("from epoch"), found
+    assert found.after.skill > found.before.skill + 0.5
+    assert "model.fit(x, y, initial_epoch=" in found.code
+
+
+def test_what_nothing_cures_is_said():
+    x, _ = digits()
+    y = np.random.default_rng(0).integers(0, 10, len(x))
+    found = repair(net(), x, y, epochs=3, budget=ENDLESS)
+
+    assert not found.cured and not found.changes
+    assert "nothing cures" in found.reason and "came nearest" in found.reason
+    assert str(found).startswith("not cured")
+
+
+class Own(keras.Model):
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+        self.inside = layers.Dense(width, "relu")
+        self.last = layers.Dense(10, "softmax")
+
+    def call(self, x):
+        return self.last(self.inside(x))
+
+    def get_config(self):
+        return {"width": self.width}
+
+
+class Uncopied(Own):
+    def __init__(self, make):
+        super().__init__(make())
+
+    def get_config(self):
+        raise NotImplementedError
+
+
+def test_of_a_class_of_ones_own_the_rest_is_changed():
+    x, y = digits()
+    model = Own(32)
+    model.compile(keras.optimizers.SGD(1e-5), "sparse_categorical_crossentropy")
+    found = repair(model, x, y, epochs=6, budget=ENDLESS)
+
+    assert found.cured, found
+    assert {change.cause for change in found.changes} <= {"rate", "optimizer", "steps", "inputs"}
+    assert any(isinstance(layer, Own) for layer in [found.model, *found.model.layers])
+
+
+def test_mistakes_are_told():
+    x, y = digits()
+    with pytest.raises(RuntimeError, match="compile"):
+        repair(keras.Sequential([keras.Input((64,)), layers.Dense(10)]), x, y)
+    with pytest.raises(ValueError, match="epochs must be 1 or more, not 0"):
+        repair(net(), x, y, epochs=0)
+    with pytest.raises(ValueError, match="budget must be some seconds"):
+        repair(net(), x, y, budget=0)
+    with pytest.raises(ValueError, match="as many targets as inputs"):
+        repair(net(), x, y[:-1])
+    uncopied = Uncopied(lambda: 8)
+    uncopied.compile("adam", "sparse_categorical_crossentropy")
+    with pytest.raises(TypeError, match=r"Uncopied cannot be copied.*get_config"):
+        repair(uncopied, x, y)

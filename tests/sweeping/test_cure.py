@@ -1,0 +1,107 @@
+"""`cure=true`: sick runs are cured by runs of their own, under one parent, and the proof is told."""
+
+import json
+import os
+import signal
+
+import pytest
+from processes import begun, wait_for
+
+from zoo.sweeping.cure import MOST, asked_for, merged
+
+NET = ("model.depth=2", "model.width=16", "epochs=4", "optimizer=sgd", "data.limit=600")
+SICK = (*NET, "optimizer.learning_rate=1e-06", "cure=true")
+
+
+def outcome(train) -> list[dict]:
+    (folder,) = train.folders("sweeps")
+    return json.loads((folder / "cure.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def cured(shared_train):
+    return shared_train(*SICK)
+
+
+def test_the_cure_is_told_with_its_proof_and_its_command(cured, shared_train):
+    (found,) = outcome(shared_train)
+
+    assert found["proved"] and found["reason"] == ""
+    assert f"at most {MOST} more" in cured.stdout
+    assert "before    stalled" in cured.stdout and "after     healthy" in cured.stdout
+    for change in found["changes"]:
+        assert change in cured.stdout
+    before, after = (sum(found["values"][name]) / 3 for name in ("before", "after"))
+    assert len(found["values"]["after"]) == 3 and after > before + 0.1
+    for lacks in found["without"].values():
+        assert lacks < found["values"]["after"][0]
+    assert f"train it  python train.py {' '.join(found['command'])}" in cured.stdout
+
+
+def test_all_runs_stand_under_one_parent(cured, shared_train):
+    (parent,) = shared_train.recorded("sweep")
+    runs = shared_train.recorded()
+
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
+    assert {run.info.status for run in [parent, *runs]} == {"FINISHED"}
+    assert 4 < len(runs) <= 1 + MOST
+    assert "cure.json" in {file.path for file in shared_train.client.list_artifacts(parent.info.run_id)}
+    assert "cured" in parent.data.tags["mlflow.note.content"]
+
+
+def test_its_command_trains_the_cured_network(cured, shared_train):
+    (found,) = outcome(shared_train)
+    done = shared_train(*found["command"], "tracking=none", "pictures=false")
+
+    assert "verdict   healthy" in done.stdout
+
+
+def test_killed_and_given_again_it_goes_on_and_comes_to_the_same(cured, shared_train, train):
+    process = begun(train, *SICK, "pictures=false")
+    wait_for(lambda: len(list(train.home.glob("mlruns/sweeps/*/[0-9]*/summary.json"))) >= 4)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in train.home.glob("mlruns/sweeps/*/[0-9]*/summary.json")}
+
+    done = train(*SICK, "pictures=false")
+
+    assert "of them finished before" in done.stdout
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+    assert [found["changes"] for found in outcome(train)] == [found["changes"] for found in outcome(shared_train)]
+    assert {run.info.status for run in train.recorded()} == {"FINISHED"}
+
+
+def test_of_a_sweep_each_sick_run_is_cured_and_the_healthy_one_left(train):
+    words = [*NET, "optimizer=adam", "optimizer.learning_rate=0.01,1e-07", "cure=true", "tracking=none"]
+    done = train("-m", *(word for word in words if word != "optimizer=sgd"), "pictures=false")
+    healthy, sick = outcome(train)
+
+    assert not healthy["changes"] and not healthy["reason"] and healthy["after"] is None
+    assert sick["changes"] and sick["after"]
+    assert "nothing to cure" in done.stdout and "1 were not sick" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["preflight=true"], "preflight=true trains nothing that could be cured"),
+        (["hydra/sweeper=basic"], "cure=true stands alone on the command line"),
+        (["model.depth=-1"], "model.depth=-1"),
+    ],
+)
+def test_a_mistake_is_one_line(train, words, told):
+    done = train("cure=true", *words, code=1)
+
+    assert told in done.stderr and "Traceback" not in done.stderr
+    assert not train.folders("sweeps") and not train.folders()
+
+
+def test_words_of_the_command_line():
+    assert asked_for(["epochs=3"]) == ["epochs=3"]
+    assert asked_for(["epochs=3", "cure=true"])[0] == "-m"
+    assert asked_for(["-m", "seed=0,1", "cure=true"])[:3] == ["-m", "seed=0,1", "cure=true"]
+    assert merged(("activation=tanh", "seed=1"), ("activation=relu", "initializer=he_normal")) == (
+        "seed=1",
+        "activation=relu",
+        "initializer=he_normal",
+    )
