@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from zoo.config import CONF
 from zoo.errors import reported
 from zoo.interrupts import no_longer_in_order
-from zoo.sweeping.cure import asked_for
+from zoo.sweeping.words import asked_for
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")

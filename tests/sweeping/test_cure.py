@@ -7,7 +7,8 @@ import signal
 import pytest
 from processes import begun, wait_for
 
-from zoo.sweeping.cure import MOST, asked_for, merged
+from zoo.sweeping.cure import MOST, longest
+from zoo.sweeping.words import asked_for, merged
 
 NET = ("model.depth=2", "model.width=16", "epochs=4", "optimizer=sgd", "data.limit=600")
 SICK = (*NET, "optimizer.learning_rate=1e-06", "cure=true")
@@ -27,7 +28,7 @@ def test_the_cure_is_told_with_its_proof_and_its_command(cured, shared_train):
     (found,) = outcome(shared_train)
 
     assert found["proved"] and found["reason"] == ""
-    assert f"at most {MOST} more" in cured.stdout
+    assert f"at most {MOST} more, of {longest(4)} epochs together" in cured.stdout
     assert "before    stalled" in cured.stdout and "after     healthy" in cured.stdout
     for change in found["changes"]:
         assert change in cured.stdout

@@ -39,8 +39,7 @@ def _part(one: Mapping[str, Any], runs: Mapping[str, Summary]) -> str:
     if after is not None:
         lines.append(f"after     {verdict_word(after)}, {metric} {_numbers(one['values']['after'])}")
     for number, change in enumerate(one["changes"]):
-        lacks = one["without"].get(change)
-        told = f"   (without it {metric} {lacks:.4g})" if lacks is not None else ""
+        told = f"   (without it {metric} {_numbers([one['without'][change]])})" if change in one["without"] else ""
         lines.append(f"{'' if number else 'cured by' if one['proved'] else 'changed':10}{change}{told}")
     if not one["proved"]:
         lines.append(f"not sure  {one['reason']}")
@@ -48,10 +47,11 @@ def _part(one: Mapping[str, Any], runs: Mapping[str, Summary]) -> str:
     return "\n".join(lines)
 
 
-def _numbers(values: Sequence[float]) -> str:
-    """Return `0.96 (seeds 0.95, 0.96, 0.97)`."""
-    told = ", ".join(f"{value:.4g}" for value in values)
-    return f"{statistics.mean(values):.4g} (seeds {told})" if len(values) > 1 else told
+def _numbers(values: Sequence[float | None]) -> str:
+    """Return `0.96 (seeds 0.95, 0.96, 0.97)`; of a run without a number "none"."""
+    told = ", ".join("none" if value is None else f"{value:.4g}" for value in values)
+    known = [value for value in values if value is not None]
+    return f"{statistics.mean(known):.4g} (seeds {told})" if len(values) > 1 and known else told
 
 
 def _sentence(summary: Summary) -> str:

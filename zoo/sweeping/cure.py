@@ -18,10 +18,10 @@ from zoo.archive.files import replace_file
 from zoo.archive.summary import Summary, less_is_better
 from zoo.config import check, resolved
 from zoo.sweeping import hydra_private
+from zoo.sweeping.words import Words, key_of, merged
 from zoo.telemetry.findings import Verdict
 
 FILE = "cure.json"
-Words = tuple[str, ...]  # of the command line: ("activation=relu", "initializer=he_normal")
 # Remedies of `conf/remedy` that fit what ails, beside those that the verdict names.
 FITTING = {
     "vanishing": ("activation", "batch_norm", "residual_batch_norm", "initializer"),
@@ -37,8 +37,17 @@ RUNGS = (0.25, 0.5, 1.0)  # of the epochs
 LAST = 3  # candidates that are trained to the end
 SEEDS = 3
 ENOUGH = 0.05  # of what is gained: a change that brings no more is not kept
-MOST = SINGLE + 3 + (SINGLE + 4) // 2 + LAST + 1 + 3 + 2 * (SEEDS - 1)  # runs after one that is sick
-LENGTH = 14  # times as long as that run, at most
+TOGETHER = 3  # candidates of several changes
+PRUNING = 8  # runs, at most, that show that each change is needed
+# Runs of each rung, of what shows that each change is needed, and of further seeds.
+COUNTS = (SINGLE + TOGETHER, (SINGLE + TOGETHER + 1) // 2 + 1, LAST + 1)
+MOST = sum(COUNTS) + PRUNING + 2 * (SEEDS - 1)
+
+
+def longest(epochs: int) -> int:
+    """Return the epochs of all runs after one that is sick, at most."""
+    rungs = sum(count * max(1, round(rung * epochs)) for count, rung in zip(COUNTS, RUNGS, strict=True))
+    return rungs + (PRUNING + 2 * (SEEDS - 1)) * epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +154,7 @@ def candidates(verdict: Verdict, words: Words, composes: Callable[[Words, Words]
         whole = merged(words, change)
         if composes(words, whole) and all(composes(other, whole) for other in others):
             single.append(change)
-    several = [single[:2], [*single[:1], *single[2:3]], single[:3]]
+    several = [single[:2], [*single[:1], *single[2:3]], single[:3]]  # TOGETHER of them
     found: list[tuple[Words, ...]] = [(change,) for change in single[:SINGLE]]
     for changes in several:
         together = tuple(_compatible(changes))
@@ -159,22 +168,11 @@ def _compatible(changes: Iterable[Words]) -> list[Words]:
     kept: list[Words] = []
     keys: set[str] = set()
     for change in changes:
-        own = {_key(word) for word in change}
+        own = {key_of(word) for word in change}
         if not own & keys:
             kept.append(change)
             keys |= own
     return kept
-
-
-def merged(words: Words, *changes: Words) -> Words:
-    """Return the words with these changes, which replace words of the same key."""
-    added = [word for change in changes for word in change]
-    keys = {_key(word) for word in added}
-    return (*(word for word in words if _key(word) not in keys), *added)
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
 
 
 def metric_of(summary: Summary) -> str:
@@ -193,10 +191,15 @@ def score(summary: Summary | None, metric: str) -> float:
     return -value if less_is_better(metric) else value
 
 
-def _run(wanted: list[tuple[_Case, tuple[Words, ...], int]], run: Callable[[list[Words]], list[Summary]]) -> None:
-    """Do what was not done yet, all cases' at once."""
+NO_PICTURES = ("pictures=false",)  # of what is only tried
+
+
+def _run(
+    wanted: list[tuple[_Case, tuple[Words, ...], int]], run: Callable[[list[Words]], list[Summary]], more: Words = ()
+) -> None:
+    """Do what was not done yet, all cases' at once, with these words more."""
     left = [(case, changes, epochs) for case, changes, epochs in wanted if (changes, epochs) not in case.seen]
-    jobs = [merged(case.words, *changes, (f"epochs={epochs}",)) for case, changes, epochs in left]
+    jobs = [merged(case.words, *changes, (f"epochs={epochs}",), more) for case, changes, epochs in left]
     for (case, changes, epochs), summary in zip(left, run(jobs) if jobs else [], strict=True):
         case.seen[changes, epochs] = summary
 
@@ -204,7 +207,8 @@ def _run(wanted: list[tuple[_Case, tuple[Words, ...], int]], run: Callable[[list
 def _halve(cases: list[_Case], run: Callable[[list[Words]], list[Summary]]) -> None:
     for number, rung in enumerate(RUNGS):
         length = {id(case): max(1, round(rung * case.epochs)) for case in cases}
-        _run([(case, changes, length[id(case)]) for case in cases for changes in case.alive], run)
+        wanted = [(case, changes, length[id(case)]) for case in cases for changes in case.alive]
+        _run(wanted, run, NO_PICTURES if rung < 1 else ())
         for case in cases:
             ranked = sorted(case.alive, key=lambda changes: -case.score(changes, length[id(case)]))
             keep = len(ranked) if number == len(RUNGS) - 1 else -(-len(ranked) // 2) if not number else LAST
@@ -228,29 +232,41 @@ def _slack(value: float, before: float) -> float:
     return ENOUGH * (value - before) if math.isfinite(before) and math.isfinite(value) else 0.0
 
 
-Minimal = tuple[tuple[Words, ...], dict[str, float]]
+Minimal = tuple[tuple[Words, ...], dict[str, float], bool]
 
 
 def _pruned(
     chosen: dict[int, tuple[_Case, tuple[Words, ...]]], run: Callable[[list[Words]], list[Summary]]
 ) -> dict[int, Minimal]:
-    """Leave out each change once; what is not missed is not kept."""
+    """Leave out each change once; what is not missed is not kept.
+
+    Returns:
+        Of each: the changes that are needed, the metric without one of them, and whether each was left out.
+    """
     found: dict[int, Minimal] = {}
     left = dict(chosen)
+    spent = dict.fromkeys(chosen, 0)
     while left:
-        wanted = [(c, _less(changes, one), c.epochs) for c, changes in left.values() for one in changes]
-        _run([w for w in wanted if w[1]], run)
+        wanted = {}
+        for number, (case, changes) in left.items():
+            lacking = [_less(changes, one) for one in changes if len(changes) > 1]
+            new = [less for less in lacking if (less, case.epochs) not in case.seen][: PRUNING - spent[number]]
+            spent[number] += len(new)
+            wanted[number] = new
+        _run([(left[number][0], less, left[number][0].epochs) for number, new in wanted.items() for less in new], run)
         following = {}
         for number, (case, changes) in left.items():
             before = score(case.before, case.metric)
             best = case.score(changes, case.epochs)
-            without = {one: case.score(_less(changes, one), case.epochs) for one in changes if len(changes) > 1}
+            tried = [one for one in changes if (_less(changes, one), case.epochs) in case.seen and len(changes) > 1]
+            without = {one: case.score(_less(changes, one), case.epochs) for one in tried}
             spared = [one for one, value in without.items() if value >= best - _slack(best, before)]
             if spared:
                 following[number] = case, _less(changes, spared[-1])
             else:
                 sign = -1 if less_is_better(case.metric) else 1
-                found[number] = changes, {" ".join(one): sign * value for one, value in without.items()}
+                told = {" ".join(one): sign * value for one, value in without.items()}
+                found[number] = changes, told, len(changes) == 1 or len(tried) == len(changes)
         left = following
     return found
 
@@ -274,7 +290,7 @@ def _repeated(
     for number, (case, changes) in chosen.items():
         for seed in range(case.seed + 1, case.seed + SEEDS):
             for name, these in (("before", ()), ("after", changes)):
-                jobs.append(merged(case.words, *these, (f"seed={seed}",)))
+                jobs.append(merged(case.words, *these, (f"seed={seed}",), NO_PICTURES))
                 whose.append((number, name))
     found: dict[int, dict[str, list[float]]] = {}
     for number, (case, changes) in chosen.items():
@@ -295,7 +311,11 @@ def _uncured(case: _Case) -> Cured:
 
 
 def _judged(
-    case: _Case, changes: tuple[Words, ...], without: dict[str, float], values: dict[str, list[float]]
+    case: _Case,
+    changes: tuple[Words, ...],
+    without: dict[str, float],
+    minimal: bool,
+    values: dict[str, list[float]],
 ) -> Cured:
     after = case.seen[changes, case.epochs]
     sign = -1 if less_is_better(case.metric) else 1
@@ -313,22 +333,17 @@ def _judged(
     return Cured(case.words, case.before, after, changes, without, case.metric, values, not reasons, "; ".join(reasons))
 
 
+def _finite(value: float) -> float | None:
+    """JSON knows no other numbers."""
+    return value if math.isfinite(value) else None
+
+
 def read_cured(folder: Path) -> list[dict]:
     """Return what `cure_all` wrote; nothing if it did not come so far."""
     try:
         return json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-
-
-def asked_for(words: list[str]) -> list[str]:
-    """Return a command line with what `cure=true` in it stands for: a sweep of one run and of what may cure it."""
-    if not any(word.lower() == "cure=true" for word in words):
-        return words
-    added = [] if any(word.startswith("hydra/sweeper=") for word in words) else ["hydra/sweeper=cure"]
-    if {"-m", "--multirun"} & set(words):
-        return [*words, *added]
-    return ["-m", *words, *added, "hydra.sweeper.params=null"]  # an experiment's own sweep is not asked for
 
 
 def cure_all(config: DictConfig, folder: Path, run: Callable[[list[Words]], list[Summary]]) -> list[Cured]:
@@ -339,7 +354,7 @@ def cure_all(config: DictConfig, folder: Path, run: Callable[[list[Words]], list
         folder: of the sweep.
         run: as `cure` takes it.
     """
-    jobs = [tuple(word for word in job if _key(word) != "cure") for job in hydra_private.grid(config)]
+    jobs = [tuple(word for word in job if key_of(word) != "cure") for job in hydra_private.grid(config)]
     composed = [hydra_private.composed(config, list(words)) for words in jobs]
     contents: dict[Words, str | None] = {}
 
@@ -376,9 +391,9 @@ def _told(one: Cured) -> dict:
         "before": one.before.folder.name,
         "after": one.after.folder.name if one.after else None,
         "changes": [" ".join(words) for words in one.changes],
-        "without": one.without,
+        "without": {change: _finite(value) for change, value in one.without.items()},
         "metric": one.metric,
-        "values": one.values,
+        "values": {name: [_finite(value) for value in values] for name, values in one.values.items()},
         "proved": one.proved,
         "reason": one.reason,
         "command": list(one.command),

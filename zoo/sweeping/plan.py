@@ -9,7 +9,7 @@ from zoo.archive.differences import varying
 from zoo.config import check
 from zoo.errors import UserError
 from zoo.sweeping import hydra_private
-from zoo.sweeping.cure import LENGTH, MOST
+from zoo.sweeping.cure import MOST, longest
 from zoo.sweeping.identity import code_of, identity_of
 
 MANY = 200  # jobs, from which on one waits long enough to be told
@@ -24,6 +24,7 @@ class Plan:
         total: how many runs there will be.
         varying: the keys that differ between them.
         open: whether `total` is how many there may be at most: what may cure follows from the runs before.
+        epochs: of the longest of them.
         identity, code: by which the same command finds its folder again; `None` of a search, which cannot go on.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     total: int
     varying: list[str]
     open: bool = False
+    epochs: int = 0
     identity: str | None = None
     code: str | None = None
 
@@ -41,7 +43,7 @@ class Plan:
             return f"{self.total} runs"
         first = self.total // (1 + MOST)
         which = "the run" if first == 1 else f"{first} runs"
-        return f"{which}, and after each that is sick at most {MOST} more, together as long as {LENGTH} of it"
+        return f"{which}, and after each that is sick at most {MOST} more, of {longest(self.epochs)} epochs together"
 
     @classmethod
     def of(cls, config: DictConfig) -> "Plan":
@@ -69,5 +71,6 @@ class Plan:
         identity, code = identity_of(composed), code_of(composed)
         if cures:
             most = len(jobs) * (1 + MOST)
-            return cls(overrides, most, [], open=True, identity=f"cure {identity}", code=code)
+            epochs = max(job.epochs for job in composed)
+            return cls(overrides, most, [], open=True, epochs=epochs, identity=f"cure {identity}", code=code)
         return cls(overrides, len(jobs), varying(jobs), identity=identity, code=code)
