@@ -53,8 +53,8 @@ def changes(subject: Subject) -> Keyed:
                     "targets",
                     "answers near 0 of deviation 1 are reached in few steps; a layer behind scales them back.",
                     lambda plan: dataclasses.replace(plan, scaled=True),
-                    by_hand="offset, scale = y.mean(axis=0), y.std(axis=0)  # those of targets_units\n"
-                    "y = (y - offset) / scale  # to train on; targets_units comes behind what is trained",
+                    by_hand="offset, scale = y.mean(axis=0), y.std(axis=0)\n"
+                    "# fit without the layer Rescaling on (y - offset) / scale; behind it comes when all is trained",
                 ),
             )
     blank = aim.kind == "one-hot" and float(np.mean(program.targets[0].sum(-1) == 0)) > BLANK

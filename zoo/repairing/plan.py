@@ -185,7 +185,15 @@ def _compile(model: keras.Model, like: keras.Model, plan: Plan, optimizer: Any, 
     given = {**compiled_with(like), **plan.compiled, **changed, "optimizer": optimizer}
     for name in ("metrics", "weighted_metrics"):
         given[name] = keras.tree.map_structure(_anew, given.get(name))
-    model.compile(**given)
+    try:
+        model.compile(**given)
+    except TypeError as error:
+        if type(model).compile is keras.Model.compile:
+            raise
+        raise TypeError(
+            f"{type(model).__name__} has a compile() of its own, whose arguments are not those of Keras: nothing of it "
+            "can be changed from outside. zoo.Doctor says what to change."
+        ) from error
 
 
 def fresh(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:

@@ -44,7 +44,7 @@ class Repaired:
         cured: whether the cure is proved.
         reason: why it is not, in a sentence; "" if it is.
         nearest: names of the changes that came nearest, where nothing cures.
-        tried: how many plans were trained.
+        tried: how many trainings were made.
         seconds: that it took.
         code: the changes as Keras code.
     """
@@ -64,11 +64,12 @@ class Repaired:
 
     def __str__(self) -> str:
         """What was changed and why, as code, and the proof in numbers."""
-        if not self.changes and not self.nearest:
+        was = f"{self.before.verdict.name}: {self.before.verdict.told}"
+        if not self.changes and "after" in self.skills:
             head = "nothing to cure" if self.before.verdict.name == "healthy" else "nothing was tried"
-            return f"{head}: {self.before.verdict.told}\n{self.reason}".rstrip()
+            return f"{head}: {was}\n{self.reason}".rstrip()
         head = "cured" if self.cured else "changed, but not proved a cure," if self.changes else "not cured"
-        lines = [f"{head} in {self.seconds:.0f} s, after {self.tried} plans: before {self.before.verdict.told}"]
+        lines = [f"{head} in {self.seconds:.0f} s, after {self.tried} trainings. Before {was}"]
         lines += [f"  {change.name}: {change.reason}" for change in self.changes]
         lines += [self.code] if self.changes else []
         lines += [f"  {name}: {_told(self.skills[name])}" for name in ("before", "after") if self.skills.get(name)]
@@ -222,11 +223,10 @@ class _Repair:
     def _uncured(self, first: Try, before: Profile, tries: list[Try], known: dict[str, Change]) -> Repaired:
         near = max(tries, key=lambda one: one.skill, default=None)
         names = [known[key].name for key in near.keys] if near is not None and near.skill > before.skill else []
-        told = f"nothing cures within {self.budget:.0f} s: {self.tried} plans were tried"
+        told = f"nothing cures within {self.budget:.0f} s: {self.tried} trainings were made"
         if near is not None and names:
             told += f"; {' and '.join(names)} came nearest, with {near.skill:.3f}"
         told += f" beside {before.skill:.3f}" if names and np.isfinite(before.skill) else ""
-        names = names or ["nothing"]
         return Repaired(
             self._model(first),
             [],
