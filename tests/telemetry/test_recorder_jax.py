@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from autodiff import BACKEND, norm
 
-from zoo import GradientNorms
+from zoo import GradientNorms, probe
+from zoo.telemetry.probe import Probes
 
 if BACKEND != "jax":
     pytest.skip("run by `make test-jax`", allow_module_level=True)
@@ -117,3 +118,19 @@ def test_data_parallel_training_records_the_norms_of_the_whole_batch():
 def test_norms_of_large_tensors():
     tensor = np.random.default_rng(0).normal(size=(1000, 3000)).astype("float32")
     np.testing.assert_allclose(jax_norms([jnp.asarray(tensor)]), [norm(tensor)], rtol=1e-6)
+
+
+def test_a_model_of_several_outputs_is_probed_again_before_its_first_step():
+    # Keras makes a metric of each output's loss within the first step, where JAX traces.
+    given = keras.Input((4,))
+    hidden = keras.layers.Dense(8, "relu")(given)
+    model = keras.Model(given, {name: keras.layers.Dense(1, name=name)(hidden) for name in ("one", "two")})
+    model.compile("sgd", {"one": "mse", "two": "mae"})
+    x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    y = {"one": x[:, :1], "two": x[:, 1:2]}
+
+    first, probes = probe(model, x, y), Probes(x, y)
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[probes])
+
+    np.testing.assert_allclose(probes.results[0].delta_rms, first.delta_rms, rtol=1e-5)
+    assert len(probes.results) == 3 and probes.results[2].loss < first.loss

@@ -110,7 +110,7 @@ def broken(case: Case, fault: Fault, place: Depth, *, since: int, lasting: bool)
     """Return the verdict on a broken profile."""
     index = place.layers.index(fault.layer) if fault.layer in place.layers else 0
     evidence = {
-        "weakest_arriving": float(np.nanmin(place.reaching)),
+        "weakest_arriving": float(np.nanmin(place.reaching)) if not np.isnan(place.reaching).all() else np.nan,
         "growth": place.growth,
         "decades_a_layer": place.slope,
         "variation": float(place.variation[index]),

@@ -373,7 +373,8 @@ class Depth:
         if self.setting.normalized:
             return float(arriving)
         first = max(self.activation_rms[self.counted][0], TINY)
-        return float(max(arriving, np.max(self.output_rms[self.counted]) / first))
+        with np.errstate(invalid="ignore"):  # infinity over infinity: the loss tells of it
+            return float(max(arriving, np.max(self.output_rms[self.counted]) / first))
 
     @property
     def starts_at_zero(self) -> bool:

@@ -34,6 +34,10 @@ class Pass:
         model.jax_state_sync()
         groups = (model.trainable_variables, model.non_trainable_variables)
         tensors = self._compiled([[v.value for v in group] for group in groups], x, y)
+        # Metrics that the step makes, as the losses of several outputs, hold what was traced: a later pass would fail.
+        for variable in model.metrics_variables:
+            if isinstance(variable.value, jax.core.Tracer):
+                variable.assign(jnp.zeros(variable.shape, variable.dtype))
         return self._outline, tensors
 
     def _run(self, state, x, y):
