@@ -114,6 +114,7 @@ def test_what_learns_is_not_changed(seed):
     assert str(found).startswith("nothing to cure")
 
 
+@pytest.mark.slow
 def test_answers_are_in_the_units_of_the_targets():
     x, y = numbers(scale=3000, offset=50_000)
     found = repair(net(last=(None, 1), loss="mse", features=4), x, y, epochs=15, budget=ENDLESS)
@@ -124,6 +125,7 @@ def test_answers_are_in_the_units_of_the_targets():
     assert "(y - offset) / scale" in found.code and "Rescaling" in found.code
 
 
+@pytest.mark.slow
 def test_holes_are_left_out_and_said_so():
     x, y = digits()
     x = x.copy()
@@ -135,6 +137,7 @@ def test_holes_are_left_out_and_said_so():
     assert np.isfinite(found.model.get_weights()[0]).all()
 
 
+@pytest.mark.slow
 def test_class_numbers_from_one_get_units_enough():
     x, y = digits()
     found = repair(net(), x, y + 1, epochs=8, budget=ENDLESS)
@@ -167,6 +170,7 @@ def test_a_training_that_broke_goes_on_from_its_last_sound_epoch():
     assert "model.fit(x, y, epochs=6)" in ways["gentler rate"].by_hand
 
 
+@pytest.mark.slow
 def test_what_nothing_cures_is_said():
     x, _ = digits()
     y = np.random.default_rng(0).integers(0, 10, len(x))
@@ -199,6 +203,7 @@ class Uncopied(Own):
         raise NotImplementedError
 
 
+@pytest.mark.slow
 def test_of_a_class_of_ones_own_the_rest_is_changed():
     x, y = digits()
     model = Own(32)

@@ -48,6 +48,7 @@ def test_a_sick_run_is_cured_with_proof_under_one_parent(train):
     assert "verdict   healthy" in done.stdout
 
 
+@pytest.mark.slow
 def test_killed_and_given_again_it_goes_on(train):
     words = (*SICK, "pictures=false")
     process = begun(train, *words)
@@ -65,6 +66,7 @@ def test_killed_and_given_again_it_goes_on(train):
     assert {run.info.status for run in train.recorded()} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_of_a_sweep_each_sick_run_is_cured_and_the_healthy_one_left(train):
     words = [*NET, "optimizer=adam", "optimizer.learning_rate=0.01,1e-07", "cure=true", "tracking=none"]
     done = train("-m", *(word for word in words if word != "optimizer=sgd"), "pictures=false")
