@@ -36,31 +36,31 @@ class Repaired:
 
     Attributes:
         model: trained, in the units of the targets; the model that was given is as it was.
-        changes: the smallest set that suffices, in the order in which they are made; empty where none is needed, or
-            none cures.
         before, after: what the trainings amount to without and with the changes; the same where there are none.
         skills: (seeds,) of both, "before" and "after": how much each seed's training tells of the samples held out.
+        tried: how many trainings were made.
+        seconds: that it took.
+        changes: the smallest set that suffices, in the order in which they are made; empty where none is needed, or
+            none cures.
         without: skill of the first seed without one of the changes, by the changes' names.
         cured: whether the cure is proved.
         reason: why it is not, in a sentence; "" if it is.
         nearest: names of the changes that came nearest, where nothing cures.
-        tried: how many trainings were made.
-        seconds: that it took.
         code: the changes as Keras code.
     """
 
     model: keras.Model
-    changes: list[Change]
     before: Profile
     after: Profile
     skills: dict[str, list[float]]
-    without: dict[str, float]
-    cured: bool
-    reason: str
-    nearest: list[str]
     tried: int
     seconds: float
-    code: str
+    changes: list[Change] = dataclasses.field(default_factory=list)
+    without: dict[str, float] = dataclasses.field(default_factory=dict)
+    cured: bool = False
+    reason: str = ""
+    nearest: list[str] = dataclasses.field(default_factory=list)
+    code: str = ""
 
     def __str__(self) -> str:
         """What was changed and why, as code, and the proof in numbers."""
@@ -129,7 +129,7 @@ class _Repair:
         self.begun = time.monotonic()
         self.ends = self.begun + budget
         self.bench = Bench(subject, size)
-        self.tried = 0
+        self.tried = 1  # as it is
 
     def told(self, line: str) -> None:
         self.tried += 1
@@ -197,7 +197,7 @@ class _Repair:
     def _shorten(self, before: Profile, first: Try) -> None:
         """Let tries train on fewer samples where a training to the end takes too long."""
         count = self.subject.program.count
-        passes = max(sum(1 for _ in first.losses), 1)
+        passes = max(len(first.losses), 1)
         whole = before.seconds / passes * self.epochs
         if whole > SUBSET * self.budget and first.losses:
             self.bench.samples = max(FEWEST, int(count * SUBSET * self.budget / whole))
@@ -205,20 +205,9 @@ class _Repair:
     def _unchanged(self, first: Try, before: Profile, told: str = "") -> Repaired:
         assert first.model is not None
         split = "It was trained on four fifths of the samples, shuffled, and measured by the others."
-        return Repaired(
-            first.model,
-            [],
-            before,
-            before,
-            {"before": [before.skill], "after": [before.skill]},
-            {},
-            False,
-            f"{told}{split if self.subject.split else ''}".rstrip(),
-            [],
-            1,
-            time.monotonic() - self.begun,
-            "",
-        )
+        skills = {"before": [before.skill], "after": [before.skill]}
+        reason = f"{told}{split if self.subject.split else ''}".rstrip()
+        return self._repaired(first.model, before, before, skills, reason=reason)
 
     def _uncured(self, first: Try, before: Profile, tries: list[Try], known: dict[str, Change]) -> Repaired:
         near = max(tries, key=lambda one: one.skill, default=None)
@@ -227,20 +216,14 @@ class _Repair:
         if near is not None and names:
             told += f"; {' and '.join(names)} came nearest, with {near.skill:.3f}"
         told += f" beside {before.skill:.3f}" if names and np.isfinite(before.skill) else ""
-        return Repaired(
-            self._model(first),
-            [],
-            before,
-            before,
-            {"before": [before.skill]},
-            {},
-            False,
-            told + ".",
-            names,
-            self.tried,
-            time.monotonic() - self.begun,
-            "",
+        return self._repaired(
+            self._model(first), before, before, {"before": [before.skill]}, reason=told + ".", nearest=names
         )
+
+    def _repaired(
+        self, model: keras.Model, before: Profile, after: Profile, skills: dict[str, list[float]], **rest: Any
+    ) -> Repaired:
+        return Repaired(model, before, after, skills, self.tried, time.monotonic() - self.begun, **rest)
 
     def _model(self, one: Try) -> keras.Model:
         return one.model if one.model is not None else self.subject.model
@@ -277,19 +260,17 @@ class _Repair:
         code.append(difference(self.subject.model, finished))
         if last.plan.fitted:
             code.append(f"model.fit(x, y, {', '.join(f'{name}={value}' for name, value in last.plan.fitted.items())})")
-        return Repaired(
+        return self._repaired(
             finished,
-            changes,
             before,
             after,
             skills,
-            {known[key].name: skill for key, skill in without.items()},
-            not reasons,
-            "not proved: " + "; ".join(reasons) + "." if reasons else "",
-            [] if not reasons else [change.name for change in changes],
-            self.tried,
-            time.monotonic() - self.begun,
-            "\n".join(line for line in code if line),
+            changes=changes,
+            without={known[key].name: skill for key, skill in without.items()},
+            cured=not reasons,
+            reason="not proved: " + "; ".join(reasons) + "." if reasons else "",
+            nearest=[change.name for change in changes] if reasons else [],
+            code="\n".join(line for line in code if line),
         )
 
     def _reasons(self, after: Profile, skills: dict[str, list[float]], minimal: bool) -> list[str]:
