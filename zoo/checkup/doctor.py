@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.checkup import course
 from zoo.checkup.check import RAISES, Checkup, Examination, examine, guarded, ranked, symptom
-from zoo.checkup.training import Training
+from zoo.checkup.training import Training, numbers_of
 from zoo.telemetry.findings import Finding, Verdict
 from zoo.telemetry.gradients import GradientNorms
 from zoo.telemetry.probe import Probes
@@ -109,8 +109,7 @@ class Doctor(keras.callbacks.Callback):
         self.norms.on_epoch_end(epoch, logs)
         if self.probes is not None:
             self.probes.on_epoch_end(epoch, logs)
-        # A metric can give a number for each class.
-        self._logs.append({name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0})
+        self._logs.append(numbers_of(logs))
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self.norms.on_train_end(logs)

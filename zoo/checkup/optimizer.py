@@ -1,6 +1,7 @@
 """What is wrong with the optimizer's numbers, before they are tried."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
 from zoo.telemetry.keras_private import source_of_rate, trained_by
-from zoo.telemetry.layers import inner_of
+from zoo.telemetry.layers import inner_of, replaced
 
 ADADELTA = 0.1  # its paper has 1 (Zeiler 2012)
 HEAVY = 0.985  # momentum: of 70 steps and more
@@ -115,6 +116,24 @@ def findings(program: Program) -> Iterator[Suspicion]:
             cures=(Cure("weight decay", "weight_decay=1e-4", "weights keep what they learn."),),
             decay=decay,
         )
+
+
+def config_of(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """Return an optimizer's config; a schedule of one's own may have none: it stands in it as it is."""
+    try:
+        return optimizer.get_config()
+    except Exception:  # whatever a person's own code raises
+        inner = inner_of(optimizer)
+        schedule = source_of_rate(inner)
+        with replaced((inner, "_learning_rate", 0.0)):
+            config = optimizer.get_config()
+        inner_config(config)["learning_rate"] = schedule
+        return config
+
+
+def inner_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of an optimizer's config that the one that takes the steps is made of, as `inner_of` has it."""
+    return config["inner_optimizer"]["config"] if "inner_optimizer" in config else config
 
 
 def rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:

@@ -95,6 +95,11 @@ class Training:
         return len(self.history)
 
 
+def numbers_of(logs: dict[str, Any] | None) -> dict[str, float]:
+    """Return what Keras gives to a callback, but for metrics that give more than one number, as one for each class."""
+    return {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
+
+
 def _skill(program: Program, task: Task, x: Any, y: Any) -> float:
     try:
         return skill_of(task, _answers(program, x), y)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from zoo.checkup.optimizer import rate_at
+from zoo.checkup.optimizer import config_of, inner_config, rate_at
 from zoo.checkup.program import Program
 from zoo.telemetry.backends import of_backend
 from zoo.telemetry.keras_private import loss_tracker
@@ -105,9 +105,8 @@ def tried(program: Program, seconds: float) -> Trials:
 @contextlib.contextmanager
 def _borrowed(model: keras.Model, optimizer: keras.optimizers.Optimizer, rate: float) -> Iterator:
     """Yield a function that trains the model from the weights of now; put all back at the end."""
-    with replaced((inner_of(optimizer), "_learning_rate", rate)):  # a schedule of one's own may have no config
-        config = optimizer.get_config()
-    (config["inner_optimizer"]["config"] if "inner_optimizer" in config else config)["learning_rate"] = rate
+    config = config_of(optimizer)
+    inner_config(config)["learning_rate"] = rate
     twin = type(optimizer).from_config(config)
     inner = inner_of(twin)
     with warnings.catch_warnings():

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.repairing.plan import config_of, layer_config
+from zoo.checkup.optimizer import config_of
+from zoo.repairing.plan import layer_config
 from zoo.repairing.subject import WRAPPING
 from zoo.telemetry.keras_private import compiled_with, made_by
 

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from keras.optimizers import Optimizer
 
-from zoo.checkup.optimizer import rate_at
+from zoo.checkup.optimizer import config_of, inner_config, rate_at
 from zoo.repairing.change import Change, Keyed
-from zoo.repairing.plan import Gentler, config_of
+from zoo.repairing.plan import Gentler
 from zoo.repairing.subject import Subject
 from zoo.telemetry.layers import inner_of
 
@@ -101,7 +101,7 @@ def _lines(gentler: Gentler) -> Iterator[str]:
 def gentler_optimizer(old: Optimizer, model: keras.Model, gentler: Gentler) -> Optimizer:
     """Return an optimizer that goes on more gently, with what the old one remembers."""
     config = config_of(old)
-    inner = config["inner_optimizer"]["config"] if "inner_optimizer" in config else config
+    inner = inner_config(config)
     if gentler.kind == "rate":
         inner["learning_rate"] = gentler.rate / 10
     elif gentler.kind == "clipping":

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from zoo.checkup.optimizer import rate_at
+from zoo.checkup.optimizer import config_of, inner_config, rate_at
 from zoo.repairing.change import Change, Keyed
-from zoo.repairing.plan import config_of
 from zoo.repairing.subject import Subject
 from zoo.telemetry.cures import ADAPTIVE, USUAL
 from zoo.telemetry.keras_private import source_of_rate
@@ -110,7 +109,7 @@ def _with(optimizer: keras.optimizers.Optimizer, **changes) -> Callable[[], kera
 
     def make() -> keras.optimizers.Optimizer:
         config = config_of(optimizer)
-        (config["inner_optimizer"]["config"] if "inner_optimizer" in config else config).update(changes)
+        inner_config(config).update(changes)
         return type(optimizer).from_config(config)
 
     return make

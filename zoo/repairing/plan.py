@@ -5,19 +5,18 @@ import dataclasses
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.checkup.frozen import never_trained
+from zoo.checkup.optimizer import config_of
 from zoo.checkup.program import taken
-from zoo.repairing.subject import AFFINE, WRAPPING, Subject
+from zoo.repairing.subject import AFFINE, WRAPPING, Subject, rebuilt
 from zoo.telemetry.keras_private import compiled_with, flat_layers, made_by
-from zoo.telemetry.layers import inner_of, replaced
-
-Optimizers = Callable[[], keras.optimizers.Optimizer]
+from zoo.telemetry.layers import replaced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,19 +200,6 @@ def fresh(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     return type(optimizer).from_config(config_of(optimizer))
 
 
-def config_of(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """Return an optimizer's config; a schedule of one's own may have none: it stands in it as it is."""
-    try:
-        return optimizer.get_config()
-    except Exception:  # whatever a person's own code raises
-        inner = inner_of(optimizer)
-        schedule = inner._learning_rate
-        with replaced((inner, "_learning_rate", 0.0)):
-            config = optimizer.get_config()
-        (config["inner_optimizer"]["config"] if "inner_optimizer" in config else config)["learning_rate"] = schedule
-        return config
-
-
 def _anew(metric: Any) -> Any:
     """Return a metric of its own: one that is shared would count the answers of two models."""
     if not isinstance(metric, keras.metrics.Metric):
@@ -235,12 +221,10 @@ def _copied(subject: Subject, plan: Plan) -> keras.Model:
             warnings.simplefilter("ignore")
             copy(subject.program.batch(min(2, subject.program.count))[0])
         return copy if not plan.standardized else _wrapped(subject, copy)
+    front = _front(subject) if plan.standardized else []
     if isinstance(model, keras.Sequential):
-        given = model.inputs[0]
-        first = keras.Input(batch_shape=given.shape, dtype=given.dtype)
-        front = _front(subject) if plan.standardized else []
-        return type(model)([first, *front, *_chained(model, plan)], name=model.name)
-    return _graph(model, plan, _front(subject) if plan.standardized else [])
+        return type(model)([_entrance(model), *front, *_chained(model, plan)], name=model.name)
+    return _graph(model, plan, front)
 
 
 def _another(model: keras.Model) -> keras.Model:
@@ -278,6 +262,11 @@ def _front(subject: Subject) -> list[keras.layers.Layer]:
 def _spread(variance: np.ndarray) -> np.ndarray:
     """Return variances none of which is 0: columns, such as a picture's margin, that are always the same stay 0."""
     return np.where(variance > 0, variance, 1.0)
+
+
+def _entrance(model: keras.Sequential) -> Any:
+    given = model.inputs[0]
+    return keras.Input(batch_shape=given.shape, dtype=given.dtype)
 
 
 def _chained(model: keras.Sequential, plan: Plan) -> list[keras.layers.Layer]:
@@ -320,10 +309,8 @@ def _emitted(layer: keras.layers.Layer, plan: Plan) -> list[keras.layers.Layer]:
     if layer.name in plan.left_out:
         return []
     if isinstance(layer, keras.Sequential):
-        given = layer.inputs[0]
-        first = keras.Input(batch_shape=given.shape, dtype=given.dtype)
-        return [keras.Sequential([first, *_chained(layer, plan)], name=layer.name)]
-    if _rebuilt(layer):
+        return [keras.Sequential([_entrance(layer), *_chained(layer, plan)], name=layer.name)]
+    if rebuilt(layer):
         return [_graph(layer, plan)]
     config = _set(layer_config(layer), plan)
     behind = []
@@ -397,17 +384,10 @@ def _twins(model: Any, like: Any) -> Iterator[tuple[keras.layers.Layer, keras.la
     named = {layer.name: layer for layer in like.layers}  # names differ within a model, not from model to model
     for layer in model.layers:
         old = named.get(layer.name)
-        if old is not None and _rebuilt(layer):
+        if old is not None and rebuilt(layer):
             yield from _twins(layer, old)
         elif old is not None and layer.weights:
             yield layer, old
-
-
-def _rebuilt(layer: keras.layers.Layer) -> bool:
-    """Whether a model within is made anew layer by layer."""
-    return isinstance(layer, keras.Sequential) or (
-        isinstance(layer, keras.Model) and type(layer).__name__ in ("Model", "Functional")
-    )
 
 
 def in_units(subject: Subject, plan: Plan, model: keras.Model) -> keras.Model:
@@ -422,7 +402,5 @@ def scaled_back(subject: Subject, model: keras.Model) -> keras.Model:
     offset, scale = scale_of(subject)
     back = keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="targets_units")
     if isinstance(model, keras.Sequential):
-        given = model.inputs[0]
-        first = keras.Input(batch_shape=given.shape, dtype=given.dtype)
-        return keras.Sequential([first, *model.layers, back], name=model.name)
+        return keras.Sequential([_entrance(model), *model.layers, back], name=model.name)
     return keras.Model(model.inputs, back(model.outputs[0]), name=model.name)

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from zoo.checkup.frozen import never_trained
-from zoo.checkup.program import Program, gathered, taken
-from zoo.checkup.task import SQUARED, Kind, Task
+from zoo.checkup.program import Program, taken
+from zoo.checkup.task import Kind, Task
 from zoo.telemetry.layers import all_layers
 
 HELD_OUT = 0.2  # of the samples, where there are no others to measure by
@@ -17,7 +17,7 @@ AFFINE = ("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTrans
 RECURRENT = ("SimpleRNN", "LSTM", "GRU")
 WRAPPING = (keras.layers.Wrapper, keras.layers.Bidirectional)
 NORMALIZING = ("Normalization", "BatchNormalization", "LayerNormalization", "Rescaling", "GroupNormalization")
-MOST_CLASSES = 20  # whole numbers that may be classes where a distance is the loss
+MOST_CLASSES = 20  # values that numbers may have and still be classes
 MOST_HELD = 2_000  # samples that are held out
 
 
@@ -26,7 +26,7 @@ class Aim:
     """What is asked of the only output, from its targets, its units and its loss.
 
     Attributes:
-        kind: of the targets, as `zoo.checkup.task.Task` has it, but that numbers under a distance may be classes.
+        kind: of the targets, as `zoo.checkup.task.Task` has it; but numbers under no distance may be classes.
         classes: their values in ascending order, of class numbers and of what has two values; empty of others.
         units: that an output needs: of class numbers one for each number up to the largest.
     """
@@ -120,14 +120,10 @@ class Subject:
             return None  # what a loss of one's own does not look at
         return Aim.of(task)
 
-    @functools.cached_property
-    def editable(self) -> bool:
-        """Whether the layers can be changed: of chains and graphs of layers, not of a class of one's own."""
-        return isinstance(self.model, keras.Sequential) or type(self.model) is keras.Model or self._graph
-
     @property
-    def _graph(self) -> bool:
-        return type(self.model).__name__ == "Functional" and type(self.model).__module__.startswith("keras.")
+    def editable(self) -> bool:
+        """Whether the layers can be changed."""
+        return rebuilt(self.model)
 
     @functools.cached_property
     def named(self) -> dict[str, keras.layers.Layer]:
@@ -175,10 +171,11 @@ class Subject:
         finite = all(np.isfinite(np.asarray(keras.ops.convert_to_numpy(v))).all() for v in self.model.weights)
         return bool(layers) and finite and not never_trained(layers)
 
-    @property
-    def distance(self) -> bool:
-        """Whether the loss is a distance between numbers."""
-        return self.task is not None and self.task.loss is not None and self.task.loss.name in SQUARED
+
+def rebuilt(layer: Any) -> bool:
+    """Whether a model can be made anew layer by layer: chains and graphs of layers, not a class of one's own."""
+    graph = type(layer).__name__ == "Functional" and type(layer).__module__.startswith("keras.")
+    return isinstance(layer, keras.Sequential) or type(layer) is keras.Model or graph
 
 
 def _listed(model: keras.Model) -> list[keras.layers.Layer]:
@@ -187,8 +184,3 @@ def _listed(model: keras.Model) -> list[keras.layers.Layer]:
     for layer in getattr(model, "layers", []):
         found += _listed(layer) if isinstance(layer, keras.Model) else [layer]
     return found
-
-
-def arrays_of(x: Any, y: Any) -> tuple[Any, Any]:
-    """Return x and y as arrays."""
-    return gathered(x, y)[:2]

@@ -12,7 +12,7 @@ import numpy as np
 from zoo.checkup.check import Examination, examined
 from zoo.checkup.doctor import judged
 from zoo.checkup.program import Program, answers_of, taken
-from zoo.checkup.training import Training, skill_of
+from zoo.checkup.training import Training, numbers_of, skill_of
 from zoo.repairing.continuing import Snapshots, gentler_optimizer, put
 from zoo.repairing.plan import Plan, coded, compiled_as, prepared, realized, scaled_back
 from zoo.repairing.subject import Subject
@@ -189,7 +189,7 @@ class Bench:
     @property
     def by_loss(self) -> bool:
         """Whether skill is the share of the first loss that is gone, for want of another measure."""
-        return self.subject.task is None or self.subject.aim is None
+        return self.subject.aim is None
 
     @functools.cached_property
     def at_first(self) -> float:
@@ -250,7 +250,7 @@ class _Logs(keras.callbacks.Callback):
         self.seen: list[dict[str, float]] = []
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.seen.append({name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0})
+        self.seen.append(numbers_of(logs))
 
 
 def _answers(model: keras.Model, x: Any, fixed: int | None) -> Any:

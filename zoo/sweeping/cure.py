@@ -13,11 +13,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from zoo.archive.differences import LABELS, WITHOUT_EFFECT
+from zoo.archive.differences import LABELS
 from zoo.archive.files import replace_file
 from zoo.archive.summary import Summary, less_is_better
-from zoo.config import check, resolved
+from zoo.config import check
 from zoo.sweeping import hydra_private
+from zoo.sweeping.identity import effective
 from zoo.sweeping.words import Words, key_of, merged
 from zoo.telemetry.findings import Verdict
 
@@ -377,12 +378,10 @@ def _content(config: DictConfig, words: Words) -> str | None:
     try:
         job = hydra_private.composed(config, list(words))
         check(job)
-        content = resolved(job)
+        content = effective(job)
     except Exception:  # whatever Hydra and OmegaConf say of words that do not fit this model
         return None
-    for key in (*WITHOUT_EFFECT, *LABELS):
-        content.pop(key, None)
-    return json.dumps(content, sort_keys=True, default=str)
+    return json.dumps({key: value for key, value in content.items() if key not in LABELS}, sort_keys=True, default=str)
 
 
 def _told(one: Cured) -> dict:

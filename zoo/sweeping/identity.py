@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,12 +22,15 @@ def identity_of(jobs: list[DictConfig]) -> str:
     """Return a digest of what a sweep's results follow from: the composed configs, the files they name, the backend."""
     digest = hashlib.sha256(os.environ.get("KERAS_BACKEND", "").encode())
     for job in jobs:
-        content = resolved(job)
-        for key in WITHOUT_EFFECT:
-            content.pop(key, None)
+        content = effective(job)
         stamps = [_stamp(OmegaConf.select(job, key)) for key in FILES]
         digest.update(json.dumps([content, stamps], sort_keys=True, default=str).encode())
     return digest.hexdigest()
+
+
+def effective(job: DictConfig) -> dict[str, Any]:
+    """Return a composed config without what changes nothing of a run's result."""
+    return {key: value for key, value in resolved(job).items() if key not in WITHOUT_EFFECT}
 
 
 def _stamp(path) -> tuple | None:
