@@ -113,8 +113,8 @@ def agree(path, resumed, whole):
     assert held(resumed.probes[: CUT + 1]) == held(expected.probes[: CUT + 1])
     assert len(resumed.probes) == len(expected.probes)
     for probe, other in zip(resumed.probes, expected.probes, strict=True):
-        assert probe.loss == other.loss
         # The probe is compiled after some times, which rounds otherwise; and that is counted in each process.
+        np.testing.assert_allclose(probe.loss, other.loss, rtol=1e-6)
         np.testing.assert_allclose(probe.delta_norm, other.delta_norm, rtol=1e-5)
     assert float(resumed.model.optimizer.learning_rate) == float(expected.model.optimizer.learning_rate) < 0.05
     for callback, other in zip(resumed.callbacks, expected.callbacks, strict=True):
