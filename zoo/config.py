@@ -43,6 +43,7 @@ class Config:
     optimizer: Any = MISSING
     schedule: Any = MISSING
     clipping: Any = MISSING
+    gentler: Any = MISSING
     loss: Any = MISSING
     callbacks: Any = dataclasses.field(default_factory=dict)  # callbacks=[] chooses no file
     tracking: Any = MISSING
@@ -128,6 +129,10 @@ RANGES = {
     "clipping.clipvalue": ("0", None, False),
     "clipping.clipnorm": ("0", None, False),
     "clipping.global_clipnorm": ("0", None, False),
+    "gentler.epoch": (1, None, True),
+    "gentler.rate_factor": ("0", None, False),
+    "gentler.warmup": (0, None, False),
+    "gentler.global_clipnorm": ("0", None, False),
     "initializer.sigma_w2": (0, None, False),
     "initializer.sigma_b2": (0, None, False),
     "model.depth": (0, None, True),
@@ -158,6 +163,10 @@ def check(cfg: DictConfig) -> None:
     fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
     if folds and fold >= folds:
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")
+    if cfg.gentler and (cfg.gentler.epoch or cfg.epochs) >= cfg.epochs:
+        raise UserError(
+            f"gentler.epoch={cfg.gentler.epoch}: say after which of the {cfg.epochs} epochs it goes on gently."
+        )
     if task := OmegaConf.select(cfg, "data.task"):
         check_loss(cfg, task)
 

@@ -55,3 +55,26 @@ def normalized(optimizer: type[keras.optimizers.Optimizer]) -> type[keras.optimi
 
     Normalized.__name__ = Normalized.__qualname__ = f"Normalized{optimizer.__name__}"
     return keras.saving.register_keras_serializable("zoo")(Normalized)
+
+
+@functools.cache
+def clipped_from(
+    optimizer: type[keras.optimizers.Optimizer], first: int, norm: float
+) -> type[keras.optimizers.Optimizer]:
+    """Return `optimizer` which, from step `first` on, shortens all gradients together to at most `norm`.
+
+    What clipping it has besides comes before. The class is registered with Keras as `normalized`'s is.
+    """
+
+    class Clipped(optimizer):
+        def _clip_gradients(self, grads):
+            grads = super()._clip_gradients(grads)
+            # Flat: of an embedding, whose gradient is rows, a row that occurs twice counts as their sum.
+            norms: Any = [ops.norm(ops.reshape(g, (-1,))) for g in grads if g is not None]
+            whole: Any = ops.maximum(ops.norm(ops.stack(norms)), norm)
+            step: Any = self.iterations
+            share = ops.where(step < first, 1.0, norm / whole)
+            return [g if g is None else ops.multiply(g, ops.cast(share, g.dtype)) for g in grads]
+
+    Clipped.__name__ = Clipped.__qualname__ = f"Clipped{optimizer.__name__}From{first}To{norm:g}"
+    return keras.saving.register_keras_serializable("zoo")(Clipped)

@@ -56,6 +56,36 @@ class Warmup(LearningRateSchedule):
         return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps"])
 
 
+@keras.saving.register_keras_serializable("zoo")
+class Gentler(LearningRateSchedule):
+    """From step `first` on a share of what `schedule` says, reached in `warmup` steps.
+
+    Args:
+        schedule: a schedule, or a number for a constant rate.
+        first: the first step of the lower rate.
+        factor: of the rate, from there on.
+        warmup: steps in which the rate rises linearly to that share; 0: at once.
+    """
+
+    def __init__(self, schedule: LearningRateSchedule | float, first: int, factor: float, warmup: int = 0):
+        self.schedule, self.first, self.factor, self.warmup = schedule, first, factor, warmup
+
+    def __call__(self, step):
+        rate: Any = self.schedule(step) if callable(self.schedule) else self.schedule
+        t: Any = keras.ops.cast(step, "float32")
+        since = t - self.first
+        share: Any = keras.ops.minimum((since + 1.0) / (self.warmup + 1.0), 1.0) if self.warmup else 1.0
+        return rate * keras.ops.where(since < 0, 1.0, self.factor * share)
+
+    def get_config(self) -> dict:
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"schedule": schedule, "first": self.first, "factor": self.factor, "warmup": self.warmup}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Gentler":
+        return cls(**{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])})
+
+
 def step(initial_learning_rate: float, steps: int, at: list[float], factor: float) -> LearningRateSchedule:
     """Multiply the rate by `factor` at the given shares of a run of `steps` steps.
 

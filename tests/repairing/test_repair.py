@@ -14,10 +14,11 @@ from zoo import repair
 from zoo.checkup.check import examined
 from zoo.repairing import continuing
 from zoo.repairing.changes import called_for, possible
-from zoo.repairing.continuing import Snapshots, broke
+from zoo.repairing.continuing import Snapshots
 from zoo.repairing.plan import Plan, in_units
 from zoo.repairing.subject import Subject
 from zoo.repairing.tries import Bench, Try
+from zoo.telemetry.breaking import sound_epoch
 
 ENDLESS = 1e9  # seconds: none of these programs takes as long, so that no result depends on how fast a machine is
 
@@ -164,7 +165,7 @@ def test_a_training_that_broke_goes_on_from_its_last_sound_epoch():
     subject = Subject.of(net(optimizer=keras.optimizers.SGD(leap)), x, y, None)
     bench, kept = Bench(subject, 32), Snapshots()
     first, before = bench.profiled(Try((), Plan()), 9, ENDLESS, examined(subject.program), kept)
-    assert broke(first.losses, kept) and kept.epoch == 6
+    assert sound_epoch(first.losses) == kept.epoch == 6
 
     bench.kept = kept
     ways = dict(continuing.changes(subject, kept, steps))

@@ -7,8 +7,10 @@ import signal
 import pytest
 from processes import begun, wait_for
 
+from zoo.archive.run import read_columns
 from zoo.sweeping.cure import MOST, longest
 from zoo.sweeping.words import asked_for, merged
+from zoo.telemetry.history import GradientHistory
 
 NET = ("model.depth=2", "model.width=16", "epochs=4", "optimizer=sgd", "data.limit=600")
 SICK = (*NET, "optimizer.learning_rate=1e-06", "cure=true")
@@ -48,6 +50,33 @@ def test_a_sick_run_is_cured_with_proof_under_one_parent(train):
     assert "verdict   healthy" in done.stdout
 
 
+def test_a_run_that_broke_goes_on_from_its_last_sound_epoch(train):
+    # After six of ten epochs the rate leaps to 3.
+    leap = ("optimizer.learning_rate=0.1", "schedule=step", "schedule.at=[0.6]", "schedule.factor=30")
+    words = (*NET, *leap, "epochs=10", "pictures=false")
+    train(*words, "cure=true")
+    (found,) = outcome(train)
+    (folder,) = train.folders("sweeps")
+
+    assert found["changes"] == ["gentler=rate gentler.epoch=6"] and found["proved"]
+    assert not (folder / "sound").exists()
+    broken, gentle = ((folder / found[name] / "history.csv").read_text().splitlines() for name in ("before", "after"))
+    assert gentle[:7] == broken[:7] and len(gentle) == 11
+    rates = read_columns(folder / found["after"] / "history.csv")["learning_rate"]
+    assert rates.tolist() == pytest.approx([0.1] * 6 + [0.3] * 4)
+    history = GradientHistory.load(folder / found["after"] / "gradients.npz")
+    assert len(history.epoch_ends) == 10
+    # The store has those epochs too that another run trained.
+    run = next(run for run in train.recorded() if run.data.tags["folder"] == str(folder / found["after"]))
+    points = train.client.get_metric_history(run.info.run_id, "loss")
+    assert sorted(point.step for point in points) == list(range(1, 11))
+
+    # Its command trains the same from the first epoch on.
+    train(*found["command"], "tracking=none")
+    (alone,) = train.folders()
+    assert (alone / "history.csv").read_text().splitlines() == gentle
+
+
 @pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_and_each_sick_run_is_cured(train):
     adam = (word for word in NET if word != "optimizer=sgd")
@@ -75,6 +104,7 @@ def test_a_sweep_that_was_killed_goes_on_and_each_sick_run_is_cured(train):
         (["preflight=true"], "preflight=true trains nothing that could be cured"),
         (["hydra/sweeper=basic"], "cure=true stands alone on the command line"),
         (["model.depth=-1"], "model.depth=-1"),
+        (["gentler=rate"], "gentler.epoch=None: say after which of the 20 epochs it goes on gently"),
     ],
 )
 def test_a_mistake_is_one_line(train, words, told):

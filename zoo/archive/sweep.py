@@ -6,6 +6,8 @@ from pathlib import Path
 from zoo.archive.files import replace_file
 from zoo.archive.summary import Summary
 
+SOUND = "sound"  # in a cure's folder: what gentler ways to go on begin with
+
 
 class SweepFolder:
     """The folder of a sweep; each run of it has a folder in it by its number."""

@@ -16,9 +16,7 @@ from zoo.repairing.plan import Gentler
 from zoo.repairing.subject import Subject
 from zoo.telemetry.layers import inner_of
 
-BROKEN = 3.0  # times the lowest loss before: a loss that large has left what was learned
 AHEAD = 100  # epochs over which a rate that rose anew falls
-BETTER = 0.9  # of the first epoch's loss: with less was something learned that can be kept
 
 
 class Snapshots(keras.callbacks.Callback):
@@ -45,14 +43,6 @@ def put(model: keras.Model, values: list[np.ndarray]) -> None:
     model.optimizer.build(model.trainable_variables)
     for variable, value in zip((*model.weights, *model.optimizer.variables), values, strict=True):
         variable.assign(value)
-
-
-def broke(losses: list[float], kept: Snapshots) -> bool:
-    """Return whether a training left what it had learned: the loss is no number now, or far above its lowest."""
-    if not losses or not kept.values or kept.epoch >= len(losses):
-        return False
-    learned = kept.epoch > 1 and kept.loss < BETTER * losses[0]
-    return learned and (not np.isfinite(losses[-1]) or losses[-1] > BROKEN * max(kept.loss, 1e-12))
 
 
 def changes(subject: Subject, kept: Snapshots, steps: int) -> Keyed:

@@ -13,12 +13,13 @@ from zoo.repairing import continuing
 from zoo.repairing.change import Change
 from zoo.repairing.changes import called_for, possible
 from zoo.repairing.code import difference
-from zoo.repairing.continuing import Snapshots, broke
+from zoo.repairing.continuing import Snapshots
 from zoo.repairing.plan import Plan, in_units
 from zoo.repairing.search import candidates, grown, learned, pruned, searched
 from zoo.repairing.subject import Subject
 from zoo.repairing.tries import SIZE, Bench, Profile, Try
 from zoo.telemetry import wording as w
+from zoo.telemetry.breaking import sound_epoch
 
 SEEDS = (0, 1, 2)
 FIRST = 0.4  # of the time that is left after the check-up: the program as it is
@@ -153,7 +154,7 @@ class _Repair:
                 return self._unchanged(first, before, f"There was time for {first.epochs} of {self.epochs} epochs. ")
         self._shorten(before, first)
         called = called_for(before.verdict.findings or looked.checkup().findings, known)
-        if broke(first.losses, kept):
+        if sound_epoch(first.losses) == kept.epoch:
             self.bench.kept = kept
             steps = -(-self.subject.program.count // self.size)
             gentler = dict(continuing.changes(self.subject, kept, steps))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from zoo.checkup.training import LEARNED, SURELY
+from zoo.checkup.training import LEARNED, NOTHING, SURELY
 from zoo.repairing.change import Change
 from zoo.repairing.changes import FITTING, GENERAL, SOUND
 from zoo.repairing.plan import Plan
@@ -125,7 +125,8 @@ def searched(
         tries += trained if not number else []
         if number == len(RUNGS) - 1:
             alive = trained or alive
-        trained.sort(key=lambda one: -one.skill)
+        # What is no more than chance tells nothing: such plans stay in their order, the most promising first.
+        trained.sort(key=lambda one: -max(one.skill, NOTHING) if one.error is None else np.inf)
         if number < len(RUNGS) - 1:
             alive = trained[: -(-len(trained) // 2) if not number else LAST]
             # The best of one change alone goes on too: it may suffice.

@@ -7,6 +7,8 @@ import keras
 
 from zoo.interrupts import told_to_end
 from zoo.telemetry.gradients import GradientNorms
+from zoo.telemetry.keras_private import source_of_rate
+from zoo.telemetry.layers import inner_of
 from zoo.tracking import RunLog
 from zoo.tracking.metrics import of_epoch
 
@@ -16,7 +18,12 @@ class LearningRate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = float(_model(self).optimizer.learning_rate)
+            optimizer = inner_of(_model(self).optimizer)
+            rate: Any = source_of_rate(optimizer)
+            # What the optimizer gives as its own is that of the step to come.
+            if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+                rate = rate(optimizer.iterations - 1)
+            logs["learning_rate"] = float(rate)
 
 
 class RecordEpochs(keras.callbacks.Callback):

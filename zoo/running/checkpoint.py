@@ -80,7 +80,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.path.is_file():
             return 0, False
         model.optimizer.build(model.trainable_variables)
-        variables = _variables(model)
+        variables = variables_of(model)
         try:
             memory, values = _read(self.path)
             fault = self._fault(memory, values, variables)
@@ -135,7 +135,7 @@ class Checkpoint(keras.callbacks.Callback):
             "whole": {file.name: file.read_bytes() for file in self.whole if file.is_file()},
         }
         text, arrays = PLAIN.write(memory)
-        values: dict[str, Any] = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
+        values: dict[str, Any] = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables_of(model))}
         replace_file_with(self.path, lambda new: np.savez(new, memory=text, arrays=arrays, **values))
 
     def _fault(self, memory: dict, values: list[np.ndarray], variables: list[keras.Variable]) -> str | None:
@@ -172,7 +172,7 @@ def _read(path: Path) -> tuple[dict, list[np.ndarray]]:
     return memory, values
 
 
-def _variables(model: keras.Model) -> list[keras.Variable]:
+def variables_of(model: keras.Model) -> list[keras.Variable]:
     """Weights, seeds of dropout and the like, and the optimizer's state; not what metrics count within an epoch."""
     metrics = {id(v) for metric in model.metrics for v in metric.variables}
     return [v for v in [*model.variables, *model.optimizer.variables] if id(v) not in metrics]

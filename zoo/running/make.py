@@ -127,9 +127,16 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
     rate = instantiate(schedule) if "_target_" in schedule else float(cfg.optimizer.learning_rate)
     if warmup:
         rate = schedules.Warmup(rate, warmup)
+    gentler = resolved(cfg.gentler)
+    first = gentler.get("epoch", 0) * steps_an_epoch
+    if gentler:
+        rise = round(gentler.get("warmup", 0.0) * steps_an_epoch)
+        rate = schedules.Gentler(rate, first, gentler.get("rate_factor", 1.0), rise)
     make = instantiate(cfg.optimizer, learning_rate=rate, _partial_=True)
     options = dict(cfg.clipping)
-    function = optimizers.normalized(make.func) if options.pop("normalize", False) else make.func
+    function: Any = optimizers.normalized(make.func) if options.pop("normalize", False) else make.func
+    if "global_clipnorm" in gentler:
+        function = optimizers.clipped_from(function, first, gentler["global_clipnorm"])
     loss = instantiate(cfg.loss)
     metric = {
         "categorical": lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy"),

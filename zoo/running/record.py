@@ -37,6 +37,7 @@ class Job:
         overrides: what the command line set.
         choices: which file of each group was chosen.
         again: whether it goes on from what an earlier process may have left in its folder.
+        curing: whether a sick run of its sweep is to be cured.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Job:
     overrides: Sequence[str] = ()
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     again: bool = False
+    curing: bool = False
 
     @classmethod
     def alone(cls, cfg: DictConfig) -> "Job":
@@ -56,7 +58,9 @@ class Job:
         """As Hydra has it, whose part of the config `hydra` is."""
         sweep = Path(hydra.sweep.dir) if hydra.mode.name == "MULTIRUN" else None
         folder = Path(hydra.runtime.output_dir)
-        return cls(folder, sweep, list(hydra.overrides.task), dict(hydra.runtime.choices), again=sweep is not None)
+        words, choices = list(hydra.overrides.task), dict(hydra.runtime.choices)
+        curing = sweep is not None and choices.get("hydra/sweeper") == "cure"
+        return cls(folder, sweep, words, choices, again=sweep is not None, curing=curing)
 
     @classmethod
     def left_in(cls, folder: Path) -> tuple["Job", DictConfig]:
@@ -97,7 +101,7 @@ class Record:
 
     def __init__(self, cfg: DictConfig, job: Job):
         self.cfg, self.folder, self.sweep, self.again = cfg, job.folder, job.sweep, job.again
-        self.overrides, self.choices = job.overrides, job.choices
+        self.overrides, self.choices, self.curing = job.overrides, job.choices, job.curing
         hidden = ("model=", "data=", "hydra", "tracking", "verbose", "resume")
         given = [override for override in job.overrides if not override.startswith(hidden)]
         self.name = " ".join([f"{job.choices['model']} on {job.choices['data']}", *given])
@@ -140,11 +144,12 @@ class Record:
         else:
             shutil.rmtree(self.state, ignore_errors=True)
 
-    def begin(self, parameters: int | None = None, anew: bool = False) -> None:
+    def begin(self, parameters: int | None = None, epoch: int = 0, anew: bool = False) -> None:
         """Write the config and open the run in the store, or the one that was cut off.
 
         Args:
             parameters: of the model.
+            epoch: how many are done.
             anew: whether what was left of an earlier try cannot be used: what the store has of it goes.
         """
         if self.cfg.tracking.enabled and self.sweep is None:
@@ -160,14 +165,14 @@ class Record:
             self.lock = Lock(self.folder)
             self.lock.acquire()
         if self.cfg.tracking.enabled:
-            self._open(parameters, anew)
+            self._open(parameters, epoch, anew)
         self.began = True
         replace_file(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
         if self.sweep is None:
             said = {"overrides": list(self.overrides), "choices": self._chosen}
             replace_file(self.state / "job.json", json.dumps(said, default=str))
 
-    def _open(self, parameters: int | None, anew: bool) -> None:
+    def _open(self, parameters: int | None, epoch: int, anew: bool) -> None:
         from zoo.tracking import RunLog, flatten
         from zoo.tracking.store import resolved_uri
 
@@ -178,6 +183,7 @@ class Record:
             self.log = RunLog.resume(self.folder, home(), tell)
         if self.log is None:
             self.log = self._new_run(experiment, uri, tell)
+            self.log.resumed = epoch > 0  # from where another run of a cure was sound
         self.log.log_params(
             flatten(resolved(self.cfg)) | ({"parameters": parameters} if parameters is not None else {})
         )

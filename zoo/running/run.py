@@ -170,6 +170,7 @@ class Training:
 def prepare(cfg: DictConfig, record: Record) -> Training:
     """Make the data, the compiled model and the callbacks; put them where a run that was cut off left them."""
     from zoo.losses import constant_loss
+    from zoo.running import sound
     from zoo.running.checkpoint import Checkpoint
     from zoo.running.checkup import examination_of
     from zoo.telemetry.gradients import GradientNorms
@@ -190,6 +191,8 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     path = record.state / "checkpoint.npz"
     checkpoint = Checkpoint(path, others, probes, files=[rows, epochs], whole=[header_path(rows)])
     examination = examination_of(model, data, probes, thorough=cfg.preflight)  # of the weights that it begins with
+    if cfg.gentler and record.curing and record.sweep and not path.is_file():
+        sound.put(cfg, record.sweep, checkpoint)
     epoch, over = checkpoint.restore(model) if record.again and not cfg.preflight else (0, False)
     if checkpoint.told:
         print(checkpoint.told, file=sys.stderr)
@@ -238,7 +241,7 @@ def fit(cfg: DictConfig, record: Record, training: Training) -> None:
     """Open the run's record, train, and test; whatever happens, what was recorded of the gradients is kept."""
     from zoo.running.salvage import save_telemetry
 
-    record.begin(parameters=training.parameters, anew=training.checkpoint.told is not None)
+    record.begin(parameters=training.parameters, epoch=training.epoch, anew=training.checkpoint.told is not None)
     kept = (record.folder, training.norms, training.probes, training.data, training.model)
     if training.norms:
         training.norms.path = record.state / "gradients.f32"
@@ -269,6 +272,7 @@ def _recording(record: Record, training: Training) -> list["keras.callbacks.Call
     import keras
 
     from zoo.running.callbacks import EndWhenTold, LearningRate, RecordEpochs, StopWhenNotFinite
+    from zoo.running.sound import Sound
 
     history = keras.callbacks.CSVLogger(record.folder / "history.csv", append=training.epoch > 0)
     callbacks = [EndWhenTold(), LearningRate(), history]
@@ -277,6 +281,8 @@ def _recording(record: Record, training: Training) -> list["keras.callbacks.Call
         callbacks.append(RecordEpochs(record.log, training.norms))
     if record.sweep is not None or record.cfg.resume is not False:
         callbacks.append(training.checkpoint)
+        if record.curing and record.sweep and not record.cfg.gentler:
+            callbacks.append(Sound(record.cfg, record.sweep, training.checkpoint, record.folder / "history.csv"))
     return callbacks
 
 

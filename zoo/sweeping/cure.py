@@ -7,6 +7,7 @@ an interrupt finds its runs done, and comes to the same decisions.
 import dataclasses
 import json
 import math
+import shutil
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,11 +16,14 @@ from omegaconf import DictConfig
 
 from zoo.archive.differences import LABELS
 from zoo.archive.files import replace_file
+from zoo.archive.run import read_columns
 from zoo.archive.summary import Summary, less_is_better
+from zoo.archive.sweep import SOUND
 from zoo.config import check
 from zoo.sweeping import hydra_private
 from zoo.sweeping.identity import effective
 from zoo.sweeping.words import Words, key_of, merged
+from zoo.telemetry.breaking import sound_epoch
 from zoo.telemetry.findings import Verdict
 
 FILE = "cure.json"
@@ -39,16 +43,17 @@ LAST = 3  # candidates that are trained to the end
 SEEDS = 3
 ENOUGH = 0.05  # of what is gained: a change that brings no more is not kept
 TOGETHER = 3  # candidates of several changes
+GENTLER = ("rate", "clipping", "warm_up")  # ways to go on from the last sound epoch, of `conf/gentler`
 PRUNING = 8  # runs, at most, that show that each change is needed
 # Runs of each rung, of what shows that each change is needed, and of further seeds.
-COUNTS = (SINGLE + TOGETHER, (SINGLE + TOGETHER + 1) // 2 + 1, LAST + 1)
-MOST = sum(COUNTS) + PRUNING + 2 * (SEEDS - 1)
+COUNTS = (SINGLE + TOGETHER, (SINGLE + TOGETHER + len(GENTLER) + 1) // 2 + 1, LAST + 1)
+MOST = len(GENTLER) + sum(COUNTS) + PRUNING + 2 * (SEEDS - 1)
 
 
 def longest(epochs: int) -> int:
     """Return the epochs of all runs after one that is sick, at most."""
     rungs = sum(count * max(1, round(rung * epochs)) for count, rung in zip(COUNTS, RUNGS, strict=True))
-    return rungs + (PRUNING + 2 * (SEEDS - 1)) * epochs
+    return rungs + (len(GENTLER) + PRUNING + 2 * (SEEDS - 1)) * epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +129,7 @@ def cure(
     cases: dict[int, _Case] = {}
     for number, (words, before) in enumerate(zip(jobs, first, strict=True)):
         if before.verdict is not None and before.verdict.sick and before.finished:
-            tries = candidates(before.verdict, tuple(words), composes)
+            tries = [*gentler(before), *candidates(before.verdict, tuple(words), composes)]
             cases[number] = _Case(tuple(words), before, epochs[number], seeds[number], tries)
         else:
             done[number] = Cured(tuple(words), before, metric=metric_of(before))
@@ -164,6 +169,18 @@ def candidates(verdict: Verdict, words: Words, composes: Callable[[Words, Words]
     return found
 
 
+def gentler(before: Summary) -> list[tuple[Words, ...]]:
+    """Return the ways to go on from a run's last sound epoch, if it broke after one."""
+    path = before.folder / "history.csv"
+    epoch = sound_epoch(read_columns(path)["loss"]) if path.is_file() else None
+    return [((f"gentler={way}", f"gentler.epoch={epoch}"),) for way in GENTLER] if epoch else []
+
+
+def goes_on(changes: tuple[Words, ...]) -> bool:
+    """Whether a candidate goes on from a sound epoch: most of its epochs are done."""
+    return any(word.startswith("gentler=") for change in changes for word in change)
+
+
 def _compatible(changes: Iterable[Words]) -> list[Words]:
     """Leave out a change that would undo one before it."""
     kept: list[Words] = []
@@ -195,27 +212,33 @@ def score(summary: Summary | None, metric: str) -> float:
 NO_PICTURES = ("pictures=false",)  # of what is only tried
 
 
-def _run(
-    wanted: list[tuple[_Case, tuple[Words, ...], int]], run: Callable[[list[Words]], list[Summary]], more: Words = ()
-) -> None:
-    """Do what was not done yet, all cases' at once, with these words more."""
+def _run(wanted: list[tuple[_Case, tuple[Words, ...], int]], run: Callable[[list[Words]], list[Summary]]) -> None:
+    """Do what was not done yet, all cases' at once; of those that end early no pictures are drawn."""
     left = [(case, changes, epochs) for case, changes, epochs in wanted if (changes, epochs) not in case.seen]
-    jobs = [merged(case.words, *changes, (f"epochs={epochs}",), more) for case, changes, epochs in left]
+    jobs = [
+        merged(case.words, *changes, (f"epochs={epochs}",), NO_PICTURES if epochs < case.epochs else ())
+        for case, changes, epochs in left
+    ]
     for (case, changes, epochs), summary in zip(left, run(jobs) if jobs else [], strict=True):
         case.seen[changes, epochs] = summary
 
 
 def _halve(cases: list[_Case], run: Callable[[list[Words]], list[Summary]]) -> None:
     for number, rung in enumerate(RUNGS):
-        length = {id(case): max(1, round(rung * case.epochs)) for case in cases}
-        wanted = [(case, changes, length[id(case)]) for case in cases for changes in case.alive]
-        _run(wanted, run, NO_PICTURES if rung < 1 else ())
+        wanted = [(case, changes, _length(case, changes, rung)) for case in cases for changes in case.alive]
+        _run(wanted, run)
         for case in cases:
-            ranked = sorted(case.alive, key=lambda changes: -case.score(changes, length[id(case)]))
+            ranked = sorted(
+                case.alive, key=lambda changes, case=case: -case.score(changes, _length(case, changes, rung))
+            )
             keep = len(ranked) if number == len(RUNGS) - 1 else -(-len(ranked) // 2) if not number else LAST
             case.alive = ranked[:keep]
             alone = [changes for changes in ranked if len(changes) == 1 and changes not in case.alive]
             case.alive += alone[:1] if not any(len(changes) == 1 for changes in case.alive) else []
+
+
+def _length(case: _Case, changes: tuple[Words, ...], rung: float) -> int:
+    return case.epochs if goes_on(changes) else max(1, round(rung * case.epochs))
 
 
 def _best(case: _Case) -> tuple[Words, ...] | None:
@@ -274,7 +297,9 @@ def _pruned(
 
 def _parted(case: _Case, changes: tuple[Words, ...]) -> tuple[Words, ...]:
     """Return the same with each word as a change of its own: not each may be needed."""
-    words = tuple((word,) for change in changes for word in change)
+    words = tuple(
+        part for change in changes for part in ([change] if goes_on((change,)) else [(word,) for word in change])
+    )
     case.seen[words, case.epochs] = case.seen[changes, case.epochs]
     return words
 
@@ -369,6 +394,7 @@ def cure_all(config: DictConfig, folder: Path, run: Callable[[list[Words]], list
         return made is not None and made != content(words)
 
     found = cure(jobs, [job.epochs for job in composed], [job.seed for job in composed], run, differ)
+    shutil.rmtree(folder / SOUND, ignore_errors=True)
     replace_file(folder / FILE, json.dumps([_told(one) for one in found], indent=1) + "\n")
     return found
 

@@ -26,7 +26,7 @@ class RunLog:
         tell: gets one sentence, once, if the store does not answer.
 
     Attributes:
-        resumed: whether it goes on with a journal that another process began.
+        resumed: whether it goes on with what another process began.
     """
 
     def __init__(self, folder: Path, home: Path, journal: Journal, created: Mapping, tell: Callable[[str], None]):
