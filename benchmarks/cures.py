@@ -7,7 +7,8 @@
 `programs` are those of `programs.py`: cured is one whose repaired model comes to the score from which on the published
 repair counts as one, on the report's own measure. `runs` are the sick ones of `verdicts.py`, confirmed there (its cache
 is used): cured is one whose loss comes to at most 0.6 of what the best constant answer costs, of sequences by their own
-score. What the budget leaves unproved (three seeds, each change left out) is told beside it.
+score. What the budget leaves unproved (three seeds, each change left out) is told beside it. Budget and seconds are a
+processor's.
 
 With `--peers` other orders of changes have the same program, changes and seconds; each change is trained to the end,
 and the first that lets the program learn, or else the best, is taken:
@@ -89,6 +90,8 @@ def _start() -> None:
 
     warnings.filterwarnings("ignore")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Seconds are those of a processor: what else the machine does takes none of a budget. One case uses one thread.
+    time.monotonic = time.perf_counter = time.process_time
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
