@@ -147,6 +147,20 @@ def test_an_overflow_that_loss_scaling_skipped_is_no_verdict():
     assert verdict.name == "healthy", verdict.sentence
 
 
+def test_a_linear_model_may_begin_at_zero_and_come_to_rest():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(72, 10)), rng.normal(size=(72, 1))  # nothing that x tells
+    keras.utils.set_random_seed(0)
+    model = mlp((10,), 1, depth=0, initializer="zeros", regularizer=lambda: keras.regularizers.L2(1 / 72))
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    norms, probes = GradientNorms(), Probes(x[:64], y[:64])
+    model.fit(x, y, batch_size=72, epochs=300, verbose=0, callbacks=[norms, probes])
+
+    assert diagnose(probes=probes.results[:1]).name == "undecided"
+    found = diagnose(norms.history, probes.results)
+    assert not found.sick and norms.history.global_norm[-1] < 1e-4 * norms.history.global_norm[0]
+
+
 def test_nothing_to_judge():
     with pytest.raises(ValueError, match="history"):
         diagnose()

@@ -21,6 +21,7 @@ NAMES = ("healthy", "vanishing", "exploding", "dead", "saturated", "stalled", "u
 # what `benchmarks/verdicts.py` counts, on both halves; step 0 apart.
 LASTED, CLEAR, SEEN, PASSING, FORETOLD_SO = 0.99, 0.96, 0.94, 0.91, 0.83
 RESTS = 1.2  # times as much arrives, or varies, as an epoch ago: less has ceased to change (tuning half)
+ARRIVED = 0.01  # of the first steps' gradient: with less a training has come to rest
 CONSTANT = "what the best constant answer costs"
 
 
@@ -63,6 +64,14 @@ class Case:
     def now(self) -> Fault | None:
         """What breaks the profile at the end."""
         return fault_of(self.places[-1], FAILING) if self.places else None
+
+    @property
+    def arrived(self) -> bool:
+        """Whether nearly nothing is left of the gradient that the training began with: it is where it wanted to go."""
+        norms = self.history.global_norm if self.history is not None else np.zeros(0)
+        norms = norms[np.isfinite(norms)]
+        few = max(1, len(norms) // 10)
+        return len(norms) > few and bool(np.median(norms[-few:]) < ARRIVED * np.median(norms[:few]))
 
     @property
     def told(self) -> str:

@@ -379,9 +379,8 @@ class Depth:
     @property
     def starts_at_zero(self) -> bool:
         """Whether the output layer's weights are zeros: then nothing passes it until it has made a step."""
-        if len(self.layers) < 2:
-            return False
-        return bool(self.output_rms[-1] == 0 and self.activation_rms[-2] > 0 and self.gradient_norm[-1] > 0)
+        fed = len(self.layers) < 2 or self.activation_rms[-2] > 0
+        return bool(self.output_rms[-1] == 0 and fed and self.gradient_norm[-1] > 0)
 
     @property
     def slope(self) -> float:

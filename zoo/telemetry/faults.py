@@ -122,7 +122,8 @@ def _along_depth(place: Depth, limits: Limits) -> Fault | None:
         layer = place.last(place.reaching[hidden] < max(FORETOLD.faint, FAILING.faint))
         return Fault("vanishing", layer, _why_faint(place, layer), amount=float(place.arriving.min()))
     blind = place.telling[hidden] < limits.blind
-    if blind.any():
+    alone = len(place.layers) == 1 and place.starts_at_zero  # a linear model that begins with weights of 0
+    if blind.any() and not alone:
         cause = "its activation is the same for every sample"
         amount = float(place.telling[hidden].min())
         return Fault("vanishing", place.first(blind), cause, "samples", amount)

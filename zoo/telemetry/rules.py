@@ -228,7 +228,7 @@ def stands_still(case: Case) -> Verdict | None:
     crept = now.moved(before) < STILL and moved < STILL * epochs**0.5 and case.loss.moved < max(HARDLY, CREPT * epochs)
     rates = [p.setting.rate for p in case.probes[-2:] if p.setting is not None]
     warms = len(rates) == 2 and rates[1] > rates[0]
-    if not (frozen or (crept and not case.loss.creeps)) or warms:
+    if not (frozen or (crept and not case.loss.creeps)) or warms or case.arrived:
         return None
     since = "in the last epoch" if frozen and not crept else f"in {w.steps(case.steps)}"
     changed = now.moved(before) if frozen and not crept else moved
