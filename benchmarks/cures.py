@@ -3,6 +3,7 @@
     python benchmarks/cures.py --on programs                                # the half that changes were chosen on
     python benchmarks/cures.py --on programs --half held-out --peers        # the half kept for the figure
     python benchmarks/cures.py --on runs --half held-out --peers --mnist mnist.npz
+    python benchmarks/cures.py --on healthy --half held-out --mnist mnist.npz   # is one of them changed?
 
 `programs` are those of `programs.py`: cured is one whose repaired model comes to the score from which on the published
 repair counts as one, on the report's own measure. `runs` are the sick ones of `verdicts.py`, confirmed there (its cache
@@ -56,7 +57,7 @@ class Case:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--on", choices=("programs", "runs"), default="programs")
+    parser.add_argument("--on", choices=("programs", "runs", "healthy"), default="programs")
     parser.add_argument("--half", choices=("tuning", "held-out"), default="tuning")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds a program")
     parser.add_argument("--peers", action="store_true", help="other orders of changes too")
@@ -103,7 +104,7 @@ def programs_of(half: str) -> list[str]:
 
 
 def runs_of(args: argparse.Namespace) -> list[str]:
-    """Return the names of the sick runs whose labels are confirmed."""
+    """Return the names of the sick runs whose labels are confirmed, or of the healthy ones."""
     import verdicts
     from verdict_runs import RUNS, half_of
 
@@ -115,7 +116,7 @@ def runs_of(args: argparse.Namespace) -> list[str]:
     sequences = [r for r in sequences if halves[r.name] == half]
     verdicts.record_sequences(sequences, args.cache, args.jobs)
     kept = [*verdicts.confirm_all(runs, args.cache), *verdicts.confirm_sequences(sequences, args.cache)]
-    return [run.name for run in kept if run.label != "healthy"]
+    return [run.name for run in kept if (run.label == "healthy") == (args.on == "healthy")]
 
 
 def case_of(on: str, half: str, name: str, mnist: str | None) -> Case:
@@ -340,6 +341,11 @@ def line(result: dict) -> str:
 
 
 def report(results: list[dict], args: argparse.Namespace) -> None:
+    if args.on == "healthy":
+        changed = [result["name"] for result in results if result["ways"]["repair"]["changes"]]
+        told = f"{len(changed)} of {len(results)} healthy runs ({args.half}) are changed"
+        print(f"\n{told}{': ' if changed else ''}{', '.join(changed)}")
+        return
     print(f"\n{len(results)} {args.on} ({args.half}), {args.budget:.0f} s each\n")
     print("| changes chosen by | cured | proved | changes (mean) | published | seconds (median) | times one training |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

@@ -37,6 +37,16 @@ def test_normalized_steps_have_the_length_of_the_rate():
         np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def test_the_whole_gradient_divided_by_its_norm():
+    weights = [w.copy() for w in START]
+    for grads in GRADIENTS:
+        norm = np.sqrt(sum(np.sum(np.square(g)) for g in grads))
+        for w, g in zip(weights, grads, strict=True):
+            w -= 0.1 * g / norm
+    for got, expected in zip(steps(normalized(keras.optimizers.SGD, whole=True)(0.1)), weights, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
 def test_normalized_leaves_a_zero_gradient_zero():
     variable = keras.Variable(np.ones(3, "float32"))
     normalized(keras.optimizers.SGD)(0.1).apply([keras.ops.zeros(3)], [variable])

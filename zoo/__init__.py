@@ -10,10 +10,22 @@ if TYPE_CHECKING:
     from zoo.running.make import build
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.history import GradientHistory
+    from zoo.telemetry.language import use_language
     from zoo.telemetry.probe import probe
     from zoo.telemetry.verdict import diagnose
 
-__all__ = ["Doctor", "GradientHistory", "GradientNorms", "Repaired", "build", "check", "diagnose", "probe", "repair"]
+__all__ = [
+    "Doctor",
+    "GradientHistory",
+    "GradientNorms",
+    "Repaired",
+    "build",
+    "check",
+    "diagnose",
+    "probe",
+    "repair",
+    "use_language",
+]
 
 _HOMES = {
     "Doctor": "zoo.checkup.doctor",
@@ -25,6 +37,7 @@ _HOMES = {
     "probe": "zoo.telemetry.probe",
     "diagnose": "zoo.telemetry.verdict",
     "build": "zoo.running.make",
+    "use_language": "zoo.telemetry.language",
 }
 
 

@@ -39,6 +39,7 @@ class Config:
     initializer: Any = MISSING
     normalization: Any = MISSING
     regularizer: Any = MISSING
+    constraint: Any = MISSING
     dropout: Any = MISSING
     optimizer: Any = MISSING
     schedule: Any = MISSING
@@ -64,6 +65,7 @@ class Config:
     pictures: bool = MISSING
     objective: str = MISSING
     resume: Any = MISSING
+    language: str = MISSING
     verbose: int = MISSING
     steps: int | None = None  # of the whole run; filled in when the data is there, for the schedules
 
@@ -104,6 +106,7 @@ OmegaConf.register_new_resolver("home", lambda: str(home()), replace=True)
 OmegaConf.register_new_resolver("sqrt", math.sqrt, replace=True)
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+LANGUAGES = ("en", "zh")  # of what is told: as in `zoo.telemetry.language`
 
 # key: (smallest, largest, whole number). A bound given as a string is excluded.
 RANGES = {
@@ -126,6 +129,7 @@ RANGES = {
     "schedule.decay_rate": (0, None, False),
     "schedule.power": (0, None, False),
     "schedule.factor": ("0", None, False),
+    "constraint.max_value": ("0", None, False),
     "clipping.clipvalue": ("0", None, False),
     "clipping.clipnorm": ("0", None, False),
     "clipping.global_clipnorm": ("0", None, False),
@@ -139,6 +143,7 @@ RANGES = {
     "model.width": (1, None, True),
     "model.residual": (0, None, True),
     "data.validation": ("0", "1", False),
+    "data.label_noise": (0, 1, False),
     "data.folds": (0, None, True),
     "data.fold": (0, None, True),
     "data.limit": (1, None, True),
@@ -157,16 +162,17 @@ def check(cfg: DictConfig) -> None:
             _check_number(key, value, *bounds)
     if cfg.precision not in PRECISIONS:
         raise UserError(f"precision={cfg.precision}: choose one of {', '.join(PRECISIONS)}.")
+    if (language := OmegaConf.select(cfg, "language", default="en")) not in LANGUAGES:
+        raise UserError(f"language={language}: choose one of {', '.join(LANGUAGES)}.")
     resume = OmegaConf.select(cfg, "resume.any_code") if isinstance(cfg.resume, DictConfig) else cfg.resume
     if not isinstance(resume, bool) and (resume is not cfg.resume or not isinstance(resume, str)):
         raise UserError(f"resume={cfg.resume}: it must be true, false or the folder of a run.")
     fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
     if folds and fold >= folds:
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")
-    if cfg.gentler and (cfg.gentler.epoch or cfg.epochs) >= cfg.epochs:
-        raise UserError(
-            f"gentler.epoch={cfg.gentler.epoch}: say after which of the {cfg.epochs} epochs it goes on gently."
-        )
+    gentler = OmegaConf.select(cfg, "gentler")
+    if gentler and (gentler.epoch or cfg.epochs) >= cfg.epochs:
+        raise UserError(f"gentler.epoch={gentler.epoch}: say after which of the {cfg.epochs} epochs it goes on gently.")
     if task := OmegaConf.select(cfg, "data.task"):
         check_loss(cfg, task)
 

@@ -41,8 +41,10 @@ class EMAMomentum(keras.optimizers.Optimizer):
 
 
 @functools.cache
-def normalized(optimizer: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
+def normalized(optimizer: type[keras.optimizers.Optimizer], *, whole: bool = False) -> type[keras.optimizers.Optimizer]:
     """Return `optimizer` with each variable's gradient divided by its own L2 norm: g / (|g| + 1e-12).
+
+    With `whole` all are divided by one number, the norm of all of them together.
 
     The class is registered with Keras as `zoo>Normalized...`, so that saved models load where `zoo.optimizers` has
     been asked for it.
@@ -51,9 +53,12 @@ def normalized(optimizer: type[keras.optimizers.Optimizer]) -> type[keras.optimi
     class Normalized(optimizer):
         # The place where Keras clips: after unscaling and accumulation, before weight decay and the update.
         def _clip_gradients(self, grads):
-            return [g if g is None else g / (ops.norm(ops.reshape(g, (-1,))) + 1e-12) for g in grads]
+            norms: Any = [None if g is None else ops.norm(ops.reshape(g, (-1,))) for g in grads]
+            if whole:
+                norms = [ops.norm(ops.stack([norm for norm in norms if norm is not None]))] * len(grads)
+            return [g if g is None else g / (norm + 1e-12) for g, norm in zip(grads, norms, strict=True)]
 
-    Normalized.__name__ = Normalized.__qualname__ = f"Normalized{optimizer.__name__}"
+    Normalized.__name__ = Normalized.__qualname__ = f"{'Whole' if whole else ''}Normalized{optimizer.__name__}"
     return keras.saving.register_keras_serializable("zoo")(Normalized)
 
 

@@ -285,6 +285,45 @@ def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own():
         assert abs(np.mean(correlations)) < 0.02 and 0.06 < np.std(correlations) < 0.085
 
 
+def test_without_shuffling_every_epoch_has_the_order_of_the_data():
+    data = zoo.data.uniform_regression(seed=3, batch_size=30, shuffle=False)
+    for epoch in (0, 7):
+        seen = list(data.stream(epoch=epoch).take(data.steps).as_numpy_iterator())
+        assert np.array_equal(np.concatenate([x for x, _ in seen]), data.train[0])
+        assert np.array_equal(data.batch_indices(epoch, 1), np.arange(30, 60))
+    assert np.array_equal(data.rows, np.arange(100))
+    digits = zoo.data.digits(shuffle=False, limit=300)
+    assert (np.diff(digits.rows) > 0).all()
+
+
+@pytest.mark.parametrize(("make", "shape"), [("uniform_binary", (1000, 32)), ("uniform_regression", (100, 10))])
+def test_an_articles_own_data_are_uniform_and_all_of_them_to_train_on(make, shape):
+    data = getattr(zoo.data, make)(seed=1)
+    assert data.train[0].shape == data.validation[0].shape == data.test[0].shape == shape
+    assert 0 <= data.train[0].min() < 0.01 and 0.99 < data.train[0].max() < 1
+    assert not np.array_equal(data.train[0], data.test[0])
+    again, other = getattr(zoo.data, make)(seed=1), getattr(zoo.data, make)(seed=2)
+    assert np.array_equal(again.train[0], data.train[0]) and not np.array_equal(other.train[0], data.train[0])
+
+
+def test_label_noise_draws_that_share_of_the_training_labels_anew():
+    clean, noisy = zoo.data.digits(limit=500, seed=1), zoo.data.digits(limit=500, seed=1, label_noise=0.4)
+    assert np.array_equal(clean.train[0], noisy.train[0])
+    share = np.mean(clean.train[1] != noisy.train[1])  # one in ten draws is the label that was there
+    assert 0.30 < share < 0.42
+    assert np.array_equal(clean.validation[1], noisy.validation[1]) and np.array_equal(clean.test[1], noisy.test[1])
+    tosses = zoo.data.uniform_binary(label_noise=1.0)
+    assert 0.4 < tosses.train[1].mean() < 0.6 and tosses.train[1].shape == (1000, 1)
+
+
+@pytest.mark.parametrize(("noise", "told"), [(1.5, "between 0 and 1"), ("much", "between 0 and 1")])
+def test_label_noise_is_a_share(noise, told):
+    with pytest.raises(UserError, match=told):
+        zoo.data.digits(label_noise=noise)
+    with pytest.raises(UserError, match="have no labels"):
+        zoo.data.diabetes(label_noise=0.1)
+
+
 @pytest.mark.parametrize("options", [{}, {"augmentation": "crop_flip"}])
 def test_batch_indices_tell_which_samples_a_step_sees(options):
     data = zoo.data.digits(limit=200, batch_size=48, seed=5, **options)

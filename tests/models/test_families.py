@@ -30,7 +30,7 @@ SMALLEST = {
 
 
 def choices():
-    for group in ("activation", "initializer", "normalization", "regularizer"):
+    for group in ("activation", "initializer", "normalization", "regularizer", "constraint"):
         for file in sorted((CONF / group).glob("*.yaml")):
             yield pytest.param(group, file, id=f"{group}-{file.stem}")
     yield pytest.param("dropout", None, id="dropout")
@@ -40,7 +40,10 @@ def read(group, file):
     """Return a choice as a function takes it, and what is to be done after building."""
     if group == "dropout":
         return {"dropout": 0.5}, None
-    node = instantiate(OmegaConf.load(file))
+    node = OmegaConf.load(file)
+    if group == "regularizer":
+        node.pop("biases", None)  # of `zoo.running.make`, not of Keras' regularizer
+    node = instantiate(node)
     if group == "initializer":
         return {"initializer": node.kernel, "bias_initializer": node.bias}, node.get("after_build")
     return {group: node or None}, None

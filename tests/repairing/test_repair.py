@@ -147,6 +147,21 @@ def test_class_numbers_from_one_get_units_enough_or_begin_at_zero():
     assert change.by_hand == "classes, y = np.unique(y, return_inverse=True)"
 
 
+@pytest.mark.parametrize("weight", [1e-9, [1e-9], 1e6])
+def test_a_weight_that_makes_the_loss_tiny_or_huge_is_left_out(weight):
+    x, y = digits()
+    model = net(optimizer=keras.optimizers.SGD(0.1))
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", loss_weights=weight)
+    subject = Subject.of(model, x, y, None)
+    change = possible(subject, 5, 32)["loss weights"]
+    bench = Bench(subject, 32)
+    before, after = (bench.advance(Try((), plan), 5, ENDLESS) for plan in (Plan(), change.made(Plan())))
+
+    assert before.skill < 0.2 and after.skill > 0.6
+    model.compile("sgd", "sparse_categorical_crossentropy", loss_weights=0.5)
+    assert "loss weights" not in possible(Subject.of(model, x, y, None), 5, 32)
+
+
 def test_masks_of_255_are_taken_as_zeros_and_ones():
     x = np.random.default_rng(0).normal(size=(300, 8, 8, 1)).astype("float32")
     keras.utils.set_random_seed(0)

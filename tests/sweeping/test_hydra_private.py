@@ -52,6 +52,11 @@ def test_a_search_chooses_the_keys_that_are_swept():
     assert hydra_private.searched(multirun(*words)) == ["optimizer.learning_rate", "activation"]
 
 
+@pytest.mark.parametrize(("launcher", "here"), [("joblib", True), ("basic", True), ("ray", False)])
+def test_launchers_of_this_machine_are_known(launcher, here):
+    assert hydra_private.stays_here(multirun(f"hydra/launcher={launcher}")) == here
+
+
 def test_a_job_is_composed_as_one_by_itself():
     config = multirun("model=lenet,mlp", "activation=tanh")
     job = hydra_private.composed(config, ["model=lenet", "activation=tanh"])

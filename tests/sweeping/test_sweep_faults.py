@@ -177,6 +177,26 @@ def test_an_interrupt_within_a_destructor_ends_the_job_all_the_same():
     assert (done.stdout, done.stderr) == ("heard\n", "")
 
 
+RESTING = """
+import os, signal
+from zoo.sweeping import workers
+
+workers._begin(os.getppid(), os.getcwd())
+workers._resting.set()
+os.kill(os.getpid(), signal.SIGINT)
+print("nothing raised")
+try:
+    workers.execute(0, [], None, None, None)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_an_interrupt_between_two_jobs_waits_for_the_next_and_cuts_no_result_in_two():
+    done = subprocess.run([sys.executable, "-c", RESTING], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("nothing raised\nheard\n", "")
+
+
 @pytest.fixture
 def small_disk(train):
     """A disk of its own, of 16 MB, where `train` keeps everything."""

@@ -12,7 +12,7 @@ from zoo.archive.summary import Summary
 
 REPEATS = ("seed", "data.fold")  # runs that differ in nothing else are repeats of one setting
 # What changes nothing of a run's result.
-WITHOUT_EFFECT = ("verbose", "resume", "tracking", "pictures", "steps", "objective", "cure")
+WITHOUT_EFFECT = ("verbose", "resume", "tracking", "pictures", "steps", "objective", "cure", "language")
 LABELS = ("experiment", "remedy")  # names for choices and values that a run has beside them
 LEFT_OUT = {*WITHOUT_EFFECT, *LABELS, "preflight", "parameters"}
 WORDS = {"None": "null", "True": "true", "False": "false"}  # Python's, and those of the command line

@@ -14,8 +14,8 @@ from zoo.errors import UserError
 from zoo.telemetry.findings import Cure, Finding, Verdict
 
 FILE = "summary.json"
-# The metric that stands for a run is the first of these that it has.
-STANDING = ("test_accuracy", "test_rmse", "test_loss")
+# The metric that stands for a run is the first of these that it has; a preflight, which tests nothing, has the last.
+STANDING = ("test_accuracy", "test_rmse", "test_loss", "loss")
 MORE_IS_BETTER = ("test_accuracy", "val_accuracy")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from zoo.checkup.program import Program
 from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 from zoo.telemetry.layers import all_layers
 
 LONG = 8  # steps, to tell whether they are alike
@@ -24,8 +25,14 @@ def findings(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "inputs",
                 "channels first",
-                f"x is (n, {channels}, {height}, {width}), but {first.name} takes the last axis for the channels: it "
-                f"sees pictures of {channels} by {height} with {width} channels.",
+                say(
+                    "x is (n, {channels}, {height}, {width}), but {layer} takes the last axis for the channels: it "
+                    "sees pictures of {channels} by {height} with {width} channels.",
+                    channels=channels,
+                    height=height,
+                    width=width,
+                    layer=first.name,
+                ),
                 0.75,
                 0.9,
                 0.4,
@@ -39,9 +46,16 @@ def findings(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "inputs",
                 "steps and features swapped",
-                f"x is (n, {a.shape[1]}, {a.shape[2]}), for {recurrent.name} {a.shape[1]} steps; but neighbours along "
-                f"the last axis are alike (correlation {along[1]:.2f}), as steps are, and along the steps they are not "
-                f"({along[0]:.2f}).",
+                say(
+                    "x is (n, {steps}, {features}), for {layer} {steps} steps; but neighbours along the last axis are "
+                    "alike (correlation {last_axis:.2f}), as steps are, and along the steps they are not "
+                    "({steps_axis:.2f}).",
+                    steps=a.shape[1],
+                    features=a.shape[2],
+                    layer=recurrent.name,
+                    last_axis=along[1],
+                    steps_axis=along[0],
+                ),
                 0.45,
                 0.8,
                 0.2,
@@ -54,8 +68,12 @@ def findings(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "inputs",
             "a series of one step",
-            f"x is (n, 1, {a.shape[2]}): {recurrent.name} gets {a.shape[2]} features in a single step, and has nothing "
-            "to remember.",
+            say(
+                "x is (n, 1, {features}): {layer} gets {features} features in a single step, and has nothing to "
+                "remember.",
+                features=a.shape[2],
+                layer=recurrent.name,
+            ),
             0.4,
             0.75,
             0.2,

@@ -17,6 +17,7 @@ from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.training import UNTOLD
 from zoo.checkup.trials import Trials, tried
 from zoo.telemetry.findings import Cure, Finding, Verdict
+from zoo.telemetry.language import say
 from zoo.telemetry.verdict import diagnose
 
 SECONDS = 3.0  # that trials of other rates may take
@@ -53,10 +54,22 @@ class Checkup:
     def __str__(self) -> str:
         """The findings, a line or three each."""
         faults, notes = len(self.faults), len(self.findings) - len(self.faults)
-        head = f"{faults} fault{'s' * (faults != 1)} and {notes} note{'s' * (notes != 1)}"
+        head = say(
+            "{faults} and {notes}",
+            faults=say("{count} fault" if faults == 1 else "{count} faults", count=faults),
+            notes=say("{count} note" if notes == 1 else "{count} notes", count=notes),
+        )
         if not self.findings:
-            head = "nothing found"
-        lines = [f"check-up of {self.samples:,} samples in {self.seconds:.1f} s: {head}.", *map(str, self.findings)]
+            head = say("nothing found")
+        lines = [
+            say(
+                "check-up of {samples:,} samples in {seconds:.1f} s: {head}.",
+                samples=self.samples,
+                seconds=self.seconds,
+                head=head,
+            ),
+            *map(str, self.findings),
+        ]
         return "\n".join([*lines, *([self.left] if self.left else [])])
 
 
@@ -83,7 +96,11 @@ class Examination:
     def checkup(self) -> Checkup:
         """Return the findings with the confidence that they have before the first step."""
         found = ranked([suspicion.finding for suspicion in self.suspicions])
-        left = "" if self.trials is None or not self.trials.left else f"not all rates were tried: {self.trials.left}"
+        left = (
+            ""
+            if self.trials is None or not self.trials.left
+            else say("not all rates were tried: {left}", left=self.trials.left)
+        )
         return Checkup(found, self.told, self.seconds, len(self.program.some), left)
 
 
@@ -135,11 +152,11 @@ def examined(program: Program, *, thorough: bool = True) -> Examination:
         told = told_by(program, program.tasks[0])
         suspicions += look(lambda: _untold(program, told))
     try:
-        trials = tried(program, SECONDS) if passed < LONG else Trials(np.nan, {}, left="the model is large.")
+        trials = tried(program, SECONDS) if passed < LONG else Trials(np.nan, {}, left=say("the model is large."))
     except Exception:  # of a program whose steps raise: its own `fit` will tell
         if RAISE:
             raise
-        trials = Trials(np.nan, {}, left="a step raised.")
+        trials = Trials(np.nan, {}, left=say("a step raised."))
     suspicions += look(lambda: learning.findings(trials))
     return Examination(program, suspicions, told, trials, time.monotonic() - begun)
 
@@ -181,7 +198,7 @@ def _raised(error: Exception) -> Suspicion:
     return suspect(
         "code",
         RAISES,
-        f"the first training step raises {type(error).__name__}: {told}",
+        say("the first training step raises {kind}: {told}", kind=type(error).__name__, told=told),
         0.95,
         0.97,
         0.3,
@@ -195,8 +212,11 @@ def _untold(program: Program, told: float) -> Iterator[Suspicion]:
     yield suspect(
         "data",
         "targets that the inputs do not tell",
-        f"neither trees nor a linear model tell anything of the targets of {task.at} on samples held out: look whether "
-        "x and y are in the same order, and whether x can tell y at all.",
+        say(
+            "neither trees nor a linear model tell anything of the targets of {at} on samples held out: look whether "
+            "x and y are in the same order, and whether x can tell y at all.",
+            at=task.at,
+        ),
         0.4,
         0.7,
         0.1,
@@ -206,8 +226,11 @@ def _untold(program: Program, told: float) -> Iterator[Suspicion]:
     yield suspect(
         "inputs",
         "inputs that tell nothing as they are coded",
-        f"neither trees nor a linear model tell anything of the targets of {task.at} from the inputs as they are: look "
-        "at how they are read, cut and coded.",
+        say(
+            "neither trees nor a linear model tell anything of the targets of {at} from the inputs as they are: look "
+            "at how they are read, cut and coded.",
+            at=task.at,
+        ),
         0.3,
         0.6,
         0.1,

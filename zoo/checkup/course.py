@@ -11,6 +11,7 @@ from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.training import UNTOLD, Training, beyond
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure, Finding
+from zoo.telemetry.language import say
 from zoo.telemetry.layers import all_layers
 
 FALLING = 0.02  # of the best constant's loss, an epoch: a loss that still falls
@@ -40,15 +41,25 @@ def unexplained(training: Training) -> Finding:
     """Return what can be said of a training that failed without a fault that is known."""
     last, told = training.probes[-1], ""
     if np.isfinite(training.told) and training.told > UNTOLD:
-        told = f", where plain methods tell {w.share(training.told)} on samples held out"
-    skill = f"the model tells {w.share(max(training.skill, 0))} of the targets after {w.steps(training.steps)}{told}"
+        told = say(", where plain methods tell {plain} on samples held out", plain=w.share(training.told))
+    skill = say(
+        "the model tells {skill} of the targets after {steps}{told}",
+        skill=w.share(max(training.skill, 0)),
+        steps=w.steps(training.steps),
+        told=told,
+    )
     hidden = [i for i in range(len(last.layers) - 1) if np.isfinite(last.variation[i])]
     if hidden and last.variation[hidden[-1]] < FAINT:
         apart, layer = float(last.variation[hidden[-1]]), last.layers[hidden[-1]]
         return suspect(
             "initializer",
             "layers that hardly tell samples apart",
-            f"{skill}: what {layer} gives differs between samples by {w.share(apart)} of its size.",
+            say(
+                "{skill}: what {layer} gives differs between samples by {apart} of its size.",
+                skill=skill,
+                layer=layer,
+                apart=w.share(apart),
+            ),
             0.6,
             0.6,
             0.2,
@@ -62,7 +73,7 @@ def unexplained(training: Training) -> Finding:
     return suspect(
         "code",
         "less learned than there is",
-        f"{skill}, and nothing else was found: look at what lies between the data and the loss.",
+        say("{skill}, and nothing else was found: look at what lies between the data and the loss.", skill=skill),
         0.55,
         0.55,
         0.2,
@@ -92,9 +103,15 @@ def _lagging(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "normalization",
             "batch normalization whose averages lag behind",
-            f"on the same samples the model tells {w.share(max(trained, 0))} of the targets in training and "
-            f"{w.share(max(training.skill, 0))} in inference: after {w.steps(training.steps)} the moving averages of "
-            f"{layer.name} still hold {w.share(left)} of where they began.",
+            say(
+                "on the same samples the model tells {trained} of the targets in training and {skill} in inference: "
+                "after {steps} the moving averages of {layer} still hold {left} of where they began.",
+                trained=w.share(max(trained, 0)),
+                skill=w.share(max(training.skill, 0)),
+                steps=w.steps(training.steps),
+                layer=layer.name,
+                left=w.share(left),
+            ),
             0.9,
             0.96,
             0.7,
@@ -119,14 +136,21 @@ def _validation(training: Training) -> Iterator[Suspicion]:
     gap = training.skill - training.validated
     worse = np.isfinite(gap) and gap > APART and training.skill > APART
     shares = [w.share(max(skill, 0)) for skill in (training.skill, training.validated)]
-    told = f"it tells {shares[0]} of the training targets and {shares[1]} of the validation's"
+    told = say(
+        "it tells {trained} of the training targets and {validated} of the validation's",
+        trained=shares[0],
+        validated=shares[1],
+    )
     if not worse and "val_loss" in last and np.isfinite(baseline) and baseline > 0:
         first = training.logs[0].get("val_loss", np.nan)
         worse = training.skill > APART and last["val_loss"] > max(1.2 * baseline, 3 * last["loss"])
         worse = worse and min(first, last["val_loss"]) > 0.9 * baseline
-        told = (
-            f"the validation loss is {w.number(last['val_loss'])}, more than the best constant answer costs, "
-            f"{w.number(baseline)}, while the training loss is {w.number(last['loss'])}"
+        told = say(
+            "the validation loss is {validation}, more than the best constant answer costs, {baseline}, while the "
+            "training loss is {training}",
+            validation=w.number(last["val_loss"]),
+            baseline=w.number(baseline),
+            training=w.number(last["loss"]),
         )
     if not worse:
         return
@@ -135,8 +159,11 @@ def _validation(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "data",
             "a validation split of sorted rows",
-            f"{told}: the rows are sorted by class, and validation_split takes the last ones, of classes that training "
-            "hardly saw.",
+            say(
+                "{told}: the rows are sorted by class, and validation_split takes the last ones, of classes that "
+                "training hardly saw.",
+                told=told,
+            ),
             0.95,
             0.97,
             0.95,
@@ -152,8 +179,12 @@ def _validation(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "data",
             "validation unlike training",
-            f"{told}, though plain methods tell {w.share(training.told)} on samples held out: the validation samples "
-            "are drawn, prepared or labelled in another way.",
+            say(
+                "{told}, though plain methods tell {plain} on samples held out: the validation samples are drawn, "
+                "prepared or labelled in another way.",
+                told=told,
+                plain=w.share(training.told),
+            ),
             0.7,
             0.8,
             0.65,
@@ -163,8 +194,11 @@ def _validation(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "data",
             "training samples learned by heart",
-            f"{told}, and plain methods tell {w.share(max(0.0, np.nan_to_num(training.told)))} on samples held out: "
-            "what it learned holds for no others.",
+            say(
+                "{told}, and plain methods tell {plain} on samples held out: what it learned holds for no others.",
+                told=told,
+                plain=w.share(max(0.0, np.nan_to_num(training.told))),
+            ),
             0.45,
             0.5,
             0.45,
@@ -180,13 +214,17 @@ def _steps(training: Training) -> Iterator[Suspicion]:
     scale = baseline if np.isfinite(baseline) and baseline > 0 else abs(losses[0]) if losses else np.nan
     if len(losses) < 2 or not np.isfinite(losses).all() or not scale > 0:
         if training.steps < 60 and training.verdict.name == "undecided":
-            yield _too_few(training, "the loss has hardly begun to fall", 0.5, 0.7)
+            yield _too_few(training, say("the loss has hardly begun to fall"), 0.5, 0.7)
         return
     fall = (losses[-2] - losses[-1]) / scale
     steady = all(a >= b - 0.02 * scale for a, b in itertools.pairwise(losses))
     relative = (losses[-2] - losses[-1]) / max(abs(losses[-1]), 1e-12)
     if steady and (fall > FALLING or relative > 0.01 or training.steps < 60):
-        told = f"the loss still falls, from {w.number(losses[-2])} to {w.number(losses[-1])} in the last epoch"
+        told = say(
+            "the loss still falls, from {before} to {after} in the last epoch",
+            before=w.number(losses[-2]),
+            after=w.number(losses[-1]),
+        )
         # Where nothing is to be learned, more steps are not the first thing to try.
         failed = 0.6 if training.told <= UNTOLD else 0.8 if training.steps < FEW_STEPS else 0.7
         yield _too_few(training, told, 0.45, failed)
@@ -196,7 +234,7 @@ def _too_few(training: Training, told: str, before: float, failed: float) -> Sus
     return suspect(
         "steps",
         "too few steps",
-        f"{told}, after {w.steps(training.steps)} in all.",
+        say("{told}, after {steps} in all.", told=told, steps=w.steps(training.steps)),
         before,
         failed,
         0.0,
@@ -211,7 +249,12 @@ def _rate_fell(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "schedule",
             "a rate that fell too soon",
-            f"the rate went from {w.number(max(rates))} to {w.number(rates[-1])} in {len(rates) - 1} epochs.",
+            say(
+                "the rate went from {first} to {last} in {epochs} epochs.",
+                first=w.number(max(rates)),
+                last=w.number(rates[-1]),
+                epochs=len(rates) - 1,
+            ),
             0.6,
             0.9,
             0.2,
@@ -223,7 +266,12 @@ def _rate_fell(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "schedule",
             "a rate that grew",
-            f"the rate went from {w.number(rates[0])} to {w.number(rates[-1])} in {len(rates) - 1} epochs.",
+            say(
+                "the rate went from {first} to {last} in {epochs} epochs.",
+                first=w.number(rates[0]),
+                last=w.number(rates[-1]),
+                epochs=len(rates) - 1,
+            ),
             0.4,
             0.85,
             0.2,
@@ -239,7 +287,7 @@ def _clipped(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "optimizer",
             "clipping that cuts every step",
-            f"clipping leaves {w.share(kept)} of the gradient in the median step.",
+            say("clipping leaves {kept} of the gradient in the median step.", kept=w.share(kept)),
             0.4,
             0.88,
             0.2,
@@ -261,9 +309,14 @@ def _silenced(training: Training) -> Iterator[Suspicion]:
             yield suspect(
                 "regularization",
                 "a penalty that silences its layer",
-                f"{name} is under a penalty, and "
-                + ("gives 0 for every sample" if dead else f"gives {w.share(float(left))} of what it began with")
-                + ": what is cheapest is to say nothing.",
+                say(
+                    "{name} is under a penalty, and gives 0 for every sample: what is cheapest is to say nothing."
+                    if dead
+                    else "{name} is under a penalty, and gives {left} of what it began with: what is cheapest is to "
+                    "say nothing.",
+                    name=name,
+                    left=w.share(float(left)),
+                ),
                 0.4,
                 0.93,
                 0.15,
@@ -290,8 +343,11 @@ def _batches(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "batch",
             "batches as large as the data",
-            f"an epoch of {training.program.count:,} samples is {w.steps(round(an_epoch))}: few steps for so much "
-            "computing.",
+            say(
+                "an epoch of {count:,} samples is {steps}: few steps for so much computing.",
+                count=training.program.count,
+                steps=w.steps(round(an_epoch)),
+            ),
             0.35,
             0.82,
             0.15,
@@ -302,7 +358,10 @@ def _batches(training: Training) -> Iterator[Suspicion]:
         yield suspect(
             "batch",
             "batches of one or two samples",
-            f"a step is made from {training.program.count / an_epoch:.2g} samples: its gradient is mostly noise.",
+            say(
+                "a step is made from {samples:.2g} samples: its gradient is mostly noise.",
+                samples=training.program.count / an_epoch,
+            ),
             0.3,
             0.65,
             0.15,

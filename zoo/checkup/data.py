@@ -9,6 +9,7 @@ from zoo.checkup.program import Program
 from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 
 CONTRADICTED = 0.05  # share of labels that other samples with the same input deny
 RARE = 0.05  # share of a class that accuracy hardly sees
@@ -30,12 +31,20 @@ def _not_finite(program: Program) -> Iterator[Suspicion]:
                 continue
             rows = np.flatnonzero(bad.reshape(len(a), -1).any(1))
             columns = np.flatnonzero(bad.reshape(-1, a.shape[-1]).any(0)) if a.ndim > 1 else np.zeros(1, int)
-            where = f"column {columns[0]}" if len(columns) == 1 and a.ndim > 1 else f"{len(columns)} columns"
+            one = len(columns) == 1 and a.ndim > 1
+            where = say("column {column}", column=columns[0]) if one else say("{count} columns", count=len(columns))
             yield suspect(
                 "data",
                 f"{what}s that are no numbers",
-                f"{len(rows):,} of {len(a):,} {what} rows hold NaN or infinity, the first is row {rows[0]}, in "
-                f"{where}: one such batch makes every weight NaN.",
+                say(
+                    "{rows:,} of {all:,} {what} rows hold NaN or infinity, the first is row {first}, in {where}: one "
+                    "such batch makes every weight NaN.",
+                    rows=len(rows),
+                    all=len(a),
+                    what=say(what),
+                    first=rows[0],
+                    where=where,
+                ),
                 0.99,
                 0.99,
                 0.9,
@@ -55,7 +64,12 @@ def _rows(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "labels" if task.classified else "targets",
                 f"{what} that are all the same",
-                f"the {what} of {task.at} are the same in all {program.count:,} samples: there is nothing to learn.",
+                say(
+                    "the {what} of {at} are the same in all {count:,} samples: there is nothing to learn.",
+                    what=say(what),
+                    at=task.at,
+                    count=program.count,
+                ),
                 0.9,
                 0.95,
                 0.8,
@@ -70,8 +84,13 @@ def _rows(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "labels",
                 "a class that is rare",
-                f"the commonest class of {task.at} holds {w.share(float(rare.max()))} of the samples, the rarest "
-                f"{w.share(float(rare.min()))}: that accuracy is had without learning.",
+                say(
+                    "the commonest class of {at} holds {commonest} of the samples, the rarest {rarest}: that accuracy "
+                    "is had without learning.",
+                    at=task.at,
+                    commonest=w.share(float(rare.max())),
+                    rarest=w.share(float(rare.min())),
+                ),
                 0.3,
                 0.45,
                 0.2,
@@ -89,8 +108,11 @@ def _rows(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "data",
                 "rows sorted by class",
-                f"the rows of {task.at} are sorted by class: validation_split takes the last ones, which may be of a "
-                "class that training never sees, and without shuffling each batch knows one class.",
+                say(
+                    "the rows of {at} are sorted by class: validation_split takes the last ones, which may be of a "
+                    "class that training never sees, and without shuffling each batch knows one class.",
+                    at=task.at,
+                ),
                 0.45,
                 0.5,
                 0.3,
@@ -121,8 +143,12 @@ def _contradicted(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "labels",
             "samples that contradict each other",
-            f"{w.share(repeated)} of the samples repeat another, and their labels differ: whoever knows each input by "
-            f"heart is right in {w.share(told)}.",
+            say(
+                "{repeated} of the samples repeat another, and their labels differ: whoever knows each input by heart "
+                "is right in {told}.",
+                repeated=w.share(repeated),
+                told=w.share(told),
+            ),
             0.6 if told < 0.6 else 0.3,
             0.85 if told < 0.6 else 0.75 if told < 0.8 else 0.5,
             0.2,
@@ -157,8 +183,12 @@ def _validation(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "data",
                 "validation data of another scale",
-                f"validation inputs have {w.number(ratio)} times the deviation of the training inputs, and their mean "
-                f"lies {w.number(shift)} deviations away: they were not prepared in the same way.",
+                say(
+                    "validation inputs have {ratio} times the deviation of the training inputs, and their mean lies "
+                    "{shift} deviations away: they were not prepared in the same way.",
+                    ratio=w.number(ratio),
+                    shift=w.number(shift),
+                ),
                 0.85,
                 0.9,
                 0.6,

@@ -10,6 +10,7 @@ from zoo.checkup.program import Program
 from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 from zoo.telemetry.layers import all_layers
 
 SAMPLE = 10_000  # weights of a layer that are compared with freshly drawn ones
@@ -30,7 +31,7 @@ def findings(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "frozen",
             "nothing trains",
-            "the model has no trainable weights: no step can change it.",
+            say("the model has no trainable weights: no step can change it."),
             0.99,
             0.99,
             0.99,
@@ -53,7 +54,10 @@ def findings(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "frozen",
             "a last layer that is frozen",
-            f"the last layer, {last.name}, is frozen: its answers are those of the weights that it was made with.",
+            say(
+                "the last layer, {layer}, is frozen: its answers are those of the weights that it was made with.",
+                layer=last.name,
+            ),
             0.8,
             0.9,
             0.5,
@@ -62,7 +66,7 @@ def findings(program: Program) -> Iterator[Suspicion]:
         )
     elif frozen and share > 0.1:
         fresh = never_trained(frozen)
-        told = (
+        told = say(
             "and never were trained: their weights are as they are drawn"
             if fresh
             else "right only for what was trained before"
@@ -70,7 +74,13 @@ def findings(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "frozen",
             "layers that are frozen",
-            f"{len(frozen)} layers with {w.share(share)} of the weights are frozen, {frozen[0].name} first, {told}.",
+            say(
+                "{count} layers with {share} of the weights are frozen, {layer} first, {told}.",
+                count=len(frozen),
+                share=w.share(share),
+                layer=frozen[0].name,
+                told=told,
+            ),
             0.6 if fresh else 0.3,
             0.9 if fresh else 0.65,
             0.15 if fresh else 0.1,

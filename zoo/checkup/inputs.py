@@ -10,6 +10,7 @@ from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.task import Task
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 from zoo.telemetry.layers import all_layers
 
 LARGE = 10.0  # rms of inputs; standardized ones have 1, pixels in [0, 1] about 0.3
@@ -19,7 +20,6 @@ UNEVEN = 1e3  # deviation of a column over that of another
 MOST_CODES = 50  # different whole numbers of a column that may be names of something
 CODED = 0.25  # of the targets' variance: what a column tells as codes, beyond what it tells as an amount
 LEFT = 0.15  # correlation of augmented pictures with what they were made from
-STANDARD = "a keras.layers.Normalization() that is adapted to x in front, or (x - x.mean(0)) / x.std(0)"
 
 
 def findings(program: Program) -> Iterator[Suspicion]:
@@ -57,7 +57,7 @@ def _scale(program: Program, a: np.ndarray) -> Iterator[Suspicion]:
         yield suspect(
             "inputs",
             "inputs that are all the same",
-            f"the input is the same in all {len(flat):,} samples: nothing can tell them apart.",
+            say("the input is the same in all {count:,} samples: nothing can tell them apart.", count=len(flat)),
             0.9,
             0.95,
             0.3,
@@ -67,13 +67,23 @@ def _scale(program: Program, a: np.ndarray) -> Iterator[Suspicion]:
     if within or not told.any():
         return
     numbers = {"rms": rms, "smallest": np.nanmin(flat), "largest": np.nanmax(flat)}
-    cure = (Cure("inputs", STANDARD, "weights are drawn for inputs of deviation 1."),)
-    span = f"from {w.number(float(np.nanmin(flat)))} to {w.number(float(np.nanmax(flat)))}"
+    cure = (
+        Cure(
+            "inputs",
+            "a keras.layers.Normalization() that is adapted to x in front, or (x - x.mean(0)) / x.std(0)",
+            "weights are drawn for inputs of deviation 1.",
+        ),
+    )
+    span = say("from {low} to {high}", low=w.number(float(np.nanmin(flat))), high=w.number(float(np.nanmax(flat))))
     if rms > LARGE:
         yield suspect(
             "inputs",
             "inputs of a large scale",
-            f"inputs reach {span}, rms {w.number(rms)}: activations and gradients begin that many times too large.",
+            say(
+                "inputs reach {span}, rms {rms}: activations and gradients begin that many times too large.",
+                span=span,
+                rms=w.number(rms),
+            ),
             0.5,
             0.85 if rms > 3 * LARGE else 0.7,
             0.3,
@@ -84,7 +94,9 @@ def _scale(program: Program, a: np.ndarray) -> Iterator[Suspicion]:
         yield suspect(
             "inputs",
             "inputs of a small scale",
-            f"inputs reach {span}, rms {w.number(rms)}: the first layer hardly tells them apart.",
+            say(
+                "inputs reach {span}, rms {rms}: the first layer hardly tells them apart.", span=span, rms=w.number(rms)
+            ),
             0.5,
             0.85,
             0.3,
@@ -97,8 +109,12 @@ def _scale(program: Program, a: np.ndarray) -> Iterator[Suspicion]:
             yield suspect(
                 "inputs",
                 "columns of very different scale",
-                f"column {int(np.argmax(deviation))} has deviation {w.number(float(sizes.max()))}, another "
-                f"{w.number(float(sizes.min()))}: the small ones count for nothing.",
+                say(
+                    "column {column} has deviation {largest}, another {smallest}: the small ones count for nothing.",
+                    column=int(np.argmax(deviation)),
+                    largest=w.number(float(sizes.max())),
+                    smallest=w.number(float(sizes.min())),
+                ),
                 0.5,
                 0.85,
                 0.3,
@@ -110,8 +126,10 @@ def _scale(program: Program, a: np.ndarray) -> Iterator[Suspicion]:
         yield suspect(
             "inputs",
             "inputs far from zero",
-            f"inputs lie {w.number(float(np.median(far)))} deviations from 0: what differs between samples is small "
-            "beside what does not.",
+            say(
+                "inputs lie {offset} deviations from 0: what differs between samples is small beside what does not.",
+                offset=w.number(float(np.median(far))),
+            ),
             0.4,
             0.75,
             0.25,
@@ -140,8 +158,14 @@ def _codes(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "inputs",
                 "codes taken for numbers",
-                f"column {column} of x has {len(values)} whole numbers, which tell {w.share(as_codes)} of the targets' "
-                f"variance as names and {w.share(as_amount)} as an amount: the network has to take them apart.",
+                say(
+                    "column {column} of x has {count} whole numbers, which tell {as_codes} of the targets' variance "
+                    "as names and {as_amount} as an amount: the network has to take them apart.",
+                    column=column,
+                    count=len(values),
+                    as_codes=w.share(as_codes),
+                    as_amount=w.share(as_amount),
+                ),
                 0.35,
                 0.7,
                 0.2,
@@ -184,8 +208,12 @@ def _augmented(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "data",
             "augmentation that leaves nothing",
-            f"{layers[0].name} and what follows it change pictures until {w.share(max(alike, 0))} of them is left "
-            "(correlation with what they were made from): training sees other pictures than inference.",
+            say(
+                "{layer} and what follows it change pictures until {alike} of them is left (correlation with what "
+                "they were made from): training sees other pictures than inference.",
+                layer=layers[0].name,
+                alike=w.share(max(alike, 0)),
+            ),
             0.45,
             0.85,
             0.2,

@@ -9,6 +9,7 @@ from zoo.checkup.trials import STEPS, Trial, Trials
 from zoo.telemetry import wording as w
 from zoo.telemetry.cures import of_rate
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 
 POOR = 0.9  # share of the best constant's loss: above it nothing was learned
 BETTER = 0.75  # times as much: what proves another setting
@@ -28,8 +29,12 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
         yield suspect(
             "inputs",
             "inputs that learn once they are standardized",
-            f"in {STEPS} steps the loss comes to {_told(own)}; with inputs of mean 0 and deviation 1 to "
-            f"{w.share(trials.standard.share)}.",
+            say(
+                "in {steps} steps the loss comes to {told}; with inputs of mean 0 and deviation 1 to {share}.",
+                steps=STEPS,
+                told=_told(own),
+                share=w.share(trials.standard.share),
+            ),
             0.5,
             0.93,
             0.25,
@@ -50,8 +55,14 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
         yield suspect(
             "rate",
             "a learning rate that is too high",
-            f"in {STEPS} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
-            f"{w.number(trials.rate * lower.factor)} to {w.share(lower.share)}.",
+            say(
+                "in {steps} steps at the rate {rate} the loss comes to {told}, at {other} to {share}.",
+                steps=STEPS,
+                rate=w.number(trials.rate),
+                told=_told(own),
+                other=w.number(trials.rate * lower.factor),
+                share=w.share(lower.share),
+            ),
             0.75 if diverges and not scaled else 0.5,
             0.88 if scaled else 0.95 if sure else 0.9,
             0.2,
@@ -64,8 +75,14 @@ def findings(trials: Trials) -> Iterator[Suspicion]:
         yield suspect(
             "rate",
             "a learning rate that is too low",
-            f"in {STEPS} steps at the rate {w.number(trials.rate)} the loss comes to {_told(own)}, at "
-            f"{w.number(trials.rate * higher.factor)} to {w.share(higher.share)}.",
+            say(
+                "in {steps} steps at the rate {rate} the loss comes to {told}, at {other} to {share}.",
+                steps=STEPS,
+                rate=w.number(trials.rate),
+                told=_told(own),
+                other=w.number(trials.rate * higher.factor),
+                share=w.share(higher.share),
+            ),
             0.4,
             0.85,
             0.2,
@@ -84,7 +101,7 @@ def _better(other: Trial, own: Trial, good: float = GOOD) -> bool:
 
 def _told(trial: Trial) -> str:
     if not np.isfinite(trial.share):
-        return "no finite number"
+        return say("no finite number")
     if trial.share > MOST_TOLD:
-        return f"over {MOST_TOLD:.0f} times what the best constant answer costs"
-    return w.of(trial.share, "what the best constant answer costs")
+        return say("over {most:.0f} times what the best constant answer costs", most=MOST_TOLD)
+    return w.of(trial.share, w.constant())

@@ -12,6 +12,7 @@ from zoo.checkup.task import Task
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
 from zoo.telemetry.keras_private import compiled_loss, compiled_with
+from zoo.telemetry.language import say
 
 FLOOR = 0.3  # of what the best constant answer costs: what perfect answers may cost
 DROWNED = 0.005  # of the loss: an output that costs less is not heard
@@ -70,7 +71,12 @@ def _drowned(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "loss",
             "an output that the loss hardly weighs",
-            f"{tasks[least].at} makes {w.share(share)} of the loss, of weight {each[least]:g}: steps serve the others.",
+            say(
+                "{at} makes {share} of the loss, of weight {weight:g}: steps serve the others.",
+                at=tasks[least].at,
+                share=w.share(share),
+                weight=each[least],
+            ),
             0.4,
             0.75,
             0.2,
@@ -90,8 +96,11 @@ def _measured(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "metric",
             "accuracy of numbers",
-            f"the targets of {program.tasks[0].at} are numbers, which are hardly ever met exactly: accuracy stays near "
-            "0 however well they are told.",
+            say(
+                "the targets of {at} are numbers, which are hardly ever met exactly: accuracy stays near 0 however "
+                "well they are told.",
+                at=program.tasks[0].at,
+            ),
             0.45,
             0.5,
             0.4,
@@ -115,8 +124,11 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
         yield suspect(
             "loss",
             "a loss that is no number at perfect answers",
-            f"{loss.name} is not a finite number where the answers are exactly right, as a logarithm of 0: one sure "
-            "answer makes every weight NaN.",
+            say(
+                "{loss} is not a finite number where the answers are exactly right, as a logarithm of 0: one sure "
+                "answer makes every weight NaN.",
+                loss=loss.name,
+            ),
             0.7,
             0.95,
             0.35,
@@ -140,17 +152,27 @@ def _tried(program: Program, task: Task, answer: np.ndarray, cost) -> Iterator[S
         yield _rewards(task, best, constant)
     elif best > FLOOR * constant:
         logits = task.activation in ("softmax", "sigmoid")
-        why = ", as where a softmax is applied twice" if logits else ""
+        why = say(", as where a softmax is applied twice") if logits else ""
         yield suspect(
             "loss",
             "a loss that perfect answers do not bring down",
-            f"perfect answers cost {w.number(best)} under {loss.name}, and the best constant answer "
-            f"{w.number(constant)}: little can be learned by it{why}.",
+            say(
+                "perfect answers cost {best} under {loss}, and the best constant answer {constant}: little can be "
+                "learned by it{why}.",
+                best=w.number(best),
+                loss=loss.name,
+                constant=w.number(constant),
+                why=why,
+            ),
             0.75,
             0.95,
             0.45,
             cures=(
-                Cure("the loss", "from_logits=False", f"the {task.activation} is applied already.")
+                Cure(
+                    "the loss",
+                    "from_logits=False",
+                    say("the {activation} is applied already.", activation=task.activation),
+                )
                 if logits
                 else KERAS,
             ),
@@ -164,8 +186,13 @@ def _rewards(task: Task, best: float, other: float) -> Suspicion:
     return suspect(
         "loss",
         "a loss that rewards wrong answers",
-        f"perfect answers cost {w.number(best)} under {task.loss.name}, others {w.number(other)}: what it brings down "
-        "is not the error. Look at its sign, and at the order of its arguments (y_true, y_pred).",
+        say(
+            "perfect answers cost {best} under {loss}, others {other}: what it brings down is not the error. Look at "
+            "its sign, and at the order of its arguments (y_true, y_pred).",
+            best=w.number(best),
+            loss=task.loss.name,
+            other=w.number(other),
+        ),
         0.9,
         0.97,
         0.5,
@@ -220,8 +247,14 @@ def _broadcast(task: Task, y: np.ndarray, answer: np.ndarray, cost) -> Iterator[
         yield suspect(
             "loss",
             "shapes that spread in the loss",
-            f"y is ({len(y)},) and the answers are ({len(y)}, 1): {task.loss.name} compares every answer with every "
-            f"target, and gives {w.number(flat)} where pairs cost {w.number(column)}.",
+            say(
+                "y is ({count},) and the answers are ({count}, 1): {loss} compares every answer with every target, "
+                "and gives {flat} where pairs cost {column}.",
+                count=len(y),
+                loss=task.loss.name,
+                flat=w.number(flat),
+                column=w.number(column),
+            ),
             0.9,
             0.97,
             0.5,

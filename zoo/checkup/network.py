@@ -9,6 +9,7 @@ from zoo.checkup.program import Program
 from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 from zoo.telemetry.layers import all_layers
 
 AFFINE = ("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose")
@@ -48,11 +49,18 @@ def _activations(program: Program) -> Iterator[Suspicion]:
             kinds.get(n, "") in (*AFFINE, "BatchNormalization") for n in p.layers
         )
         share = len(linear) / len(hidden)
-        told = "no hidden layer has" if all_of_them else f"{len(linear)} of {len(hidden)} hidden layers lack"
         yield suspect(
             "activation",
             "layers without a nonlinearity",
-            f"{told} an activation, {linear[0]} the first: what follows each is one linear map with it.",
+            say(
+                "no hidden layer has an activation, {layer} the first: what follows each is one linear map with it."
+                if all_of_them
+                else "{count} of {all} hidden layers lack an activation, {layer} the first: what follows each is one "
+                "linear map with it.",
+                count=len(linear),
+                all=len(hidden),
+                layer=linear[0],
+            ),
             0.5 if all_of_them else 0.35,
             0.85 if all_of_them else 0.5 + 0.25 * share,
             0.3,
@@ -66,7 +74,10 @@ def _activations(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "activation",
             "softmax in a hidden layer",
-            f"{squeezed[0]}, a hidden layer, ends in a softmax: its units share 1, and hardly anything passes.",
+            say(
+                "{layer}, a hidden layer, ends in a softmax: its units share 1, and hardly anything passes.",
+                layer=squeezed[0],
+            ),
             0.5,
             0.9,
             0.3,
@@ -78,8 +89,12 @@ def _activations(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "activation",
             "sigmoids in hidden layers",
-            f"{len(bounded)} hidden layers, {bounded[0]} the first, have sigmoids, of slope 1/4 at most: gradients "
-            "shrink with each, and units begin at 1/2.",
+            say(
+                "{count} hidden layers, {layer} the first, have sigmoids, of slope 1/4 at most: gradients shrink with "
+                "each, and units begin at 1/2.",
+                count=len(bounded),
+                layer=bounded[0],
+            ),
             0.2,
             0.45 + 0.1 * min(4, len(bounded)),
             0.1,
@@ -98,7 +113,11 @@ def _activations(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "activation",
             f"{activation} in a recurrent layer",
-            f"{name} has {activation} in the place of tanh: its state grows or sticks from step to step.",
+            say(
+                "{name} has {activation} in the place of tanh: its state grows or sticks from step to step.",
+                name=name,
+                activation=activation,
+            ),
             0.3,
             0.7,
             0.15,
@@ -130,11 +149,16 @@ def _weights(program: Program) -> Iterator[Suspicion]:
             # nothing back at all.
             norms = dict(zip(program.probed.layers, program.probed.gradient_norm, strict=True))
             stay = norms.get(layer.name) == 0 or (behind is not None and _rows_alike(_kernel(behind)))
-            until = "they stay alike in every step" if stay else "only the layers behind can tell them apart"
+            until = say("they stay alike in every step" if stay else "only the layers behind can tell them apart")
             yield suspect(
                 "initializer",
                 "units that begin alike",
-                f"all {units.shape[1]} units of {layer.name} begin with the same weights: {until}.",
+                say(
+                    "all {units} units of {layer} begin with the same weights: {until}.",
+                    units=units.shape[1],
+                    layer=layer.name,
+                    until=until,
+                ),
                 0.9 if stay else 0.35,
                 0.97 if stay else 0.85,
                 0.4 if stay else 0.15,
@@ -151,8 +175,13 @@ def _weights(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "initializer",
                 "weights of an unusual size",
-                f"the weights of {layer.name} begin with rms {w.number(size)}, {w.number(size / usual)} times what "
-                "keeps signals of one size (Glorot & Bengio 2010).",
+                say(
+                    "the weights of {layer} begin with rms {size}, {ratio} times what keeps signals of one size "
+                    "(Glorot & Bengio 2010).",
+                    layer=layer.name,
+                    size=w.number(size),
+                    ratio=w.number(size / usual),
+                ),
                 0.5,
                 0.85,
                 0.2,
@@ -181,14 +210,14 @@ def _dropout(model: keras.Model) -> Iterator[Suspicion]:
     kept = float(np.prod([1 - layer.rate for layer in layers if layer.rate >= STRONG]))
     if strongest.rate >= DROPPED or kept < KEPT:
         told = (
-            f"{strongest.name} drops {w.share(strongest.rate)} of what it gets"
+            say("{layer} drops {rate} of what it gets", layer=strongest.name, rate=w.share(strongest.rate))
             if strongest.rate >= DROPPED
-            else f"{len(layers)} dropouts together leave {w.share(kept)}"
+            else say("{count} dropouts together leave {kept}", count=len(layers), kept=w.share(kept))
         )
         yield suspect(
             "regularization",
             "dropout that leaves little",
-            f"{told}: training sees hardly anything of what inference does.",
+            say("{told}: training sees hardly anything of what inference does.", told=told),
             0.55 if strongest.rate > 0.85 else 0.4,
             0.85,
             0.25,
@@ -202,7 +231,11 @@ def _dropout(model: keras.Model) -> Iterator[Suspicion]:
         yield suspect(
             "regularization",
             "dropout on the output",
-            f"{last.name} comes last: in training {w.share(last.rate)} of the answers themselves are 0.",
+            say(
+                "{layer} comes last: in training {rate} of the answers themselves are 0.",
+                layer=last.name,
+                rate=w.share(last.rate),
+            ),
             0.8,
             0.92,
             0.5,
@@ -219,8 +252,13 @@ def _penalties(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "regularization",
             "penalties that drown the loss",
-            f"penalties are {w.share(share)} of the loss, {w.number(p.answers.penalties)} of {w.number(p.loss)}: what "
-            "is brought down are the weights, not the error.",
+            say(
+                "penalties are {share} of the loss, {penalties} of {loss}: what is brought down are the weights, not "
+                "the error.",
+                share=w.share(share),
+                penalties=w.number(p.answers.penalties),
+                loss=w.number(p.loss),
+            ),
             0.45 if share < 0.9 else 0.55,
             0.9,
             0.2,
@@ -251,8 +289,14 @@ def _narrow(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "capacity",
                 "a hidden layer that is too narrow",
-                f"{name} has {units} unit{'s' * (units > 1)}, through which all that is told of {max(wanted, 1)} "
-                "outputs has to pass.",
+                say(
+                    "{name} has {units} unit, through which all that is told of {outputs} outputs has to pass."
+                    if units == 1
+                    else "{name} has {units} units, through which all that is told of {outputs} outputs has to pass.",
+                    name=name,
+                    units=units,
+                    outputs=max(wanted, 1),
+                ),
                 0.4,
                 0.75,
                 0.15,

@@ -11,6 +11,7 @@ from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
 from zoo.telemetry.keras_private import source_of_rate, trained_by
+from zoo.telemetry.language import say
 from zoo.telemetry.layers import inner_of, replaced
 
 ADADELTA = 0.1  # its paper has 1 (Zeiler 2012)
@@ -32,19 +33,23 @@ def findings(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "rate",
             "a learning rate of 0",
-            f"the rate of {kind} is 0: no step changes anything.",
+            say("the rate of {kind} is 0: no step changes anything.", kind=kind),
             0.97,
             0.99,
             0.5,
             cures=(Cure("rate", "model.optimizer.learning_rate = 0.001", "steps need a length."),),
         )
-    default = ", Keras' default" if np.isclose(rate, 1e-3) else ""
+    default = say(", Keras' default") if np.isclose(rate, 1e-3) else ""
     if kind == "Adadelta" and 0 < rate < ADADELTA:
         yield suspect(
             "optimizer",
             "Adadelta at a low rate",
-            f"Adadelta runs at {w.number(rate)}{default}; its steps are made for "
-            "a rate of 1 (Zeiler 2012), and begin at a thousandth of that by themselves.",
+            say(
+                "Adadelta runs at {rate}{default}; its steps are made for a rate of 1 (Zeiler 2012), and begin at a "
+                "thousandth of that by themselves.",
+                rate=w.number(rate),
+                default=default,
+            ),
             0.7,
             0.95,
             0.3,
@@ -55,7 +60,12 @@ def findings(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "optimizer",
             f"{kind} at a low rate",
-            f"{kind} runs at {w.number(rate)}{default}, and its steps only get shorter.",
+            say(
+                "{kind} runs at {rate}{default}, and its steps only get shorter.",
+                kind=kind,
+                rate=w.number(rate),
+                default=default,
+            ),
             0.4,
             0.8,
             0.2,
@@ -68,8 +78,12 @@ def findings(program: Program) -> Iterator[Suspicion]:
             yield suspect(
                 "optimizer",
                 "momentum that hardly forgets",
-                f"{name} is {value:g}: a step is a mean over the last {1 / max(1 - value, 1e-9):.0f}, and overshoots "
-                "for as long.",
+                say(
+                    "{name} is {value:g}: a step is a mean over the last {steps:.0f}, and overshoots for as long.",
+                    name=name,
+                    value=value,
+                    steps=1 / max(1 - value, 1e-9),
+                ),
                 0.5,
                 0.85,
                 0.2,
@@ -81,8 +95,11 @@ def findings(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "optimizer",
             "an epsilon that drowns the gradient",
-            f"epsilon is {epsilon:g}, added to the size of each gradient: where gradients are smaller, steps are as "
-            "much shorter.",
+            say(
+                "epsilon is {epsilon:g}, added to the size of each gradient: where gradients are smaller, steps are "
+                "as much shorter.",
+                epsilon=epsilon,
+            ),
             0.4,
             0.8,
             0.15,
@@ -92,12 +109,18 @@ def findings(program: Program) -> Iterator[Suspicion]:
     for name in ("clipnorm", "clipvalue", "global_clipnorm"):
         value = getattr(optimizer, name, None)
         if value and value < TIGHT and kind == "SGD":
-            what = "weight" if name == "clipvalue" else "step"
+            what = say("weight" if name == "clipvalue" else "step")
             yield suspect(
                 "optimizer",
                 "clipping that leaves nothing",
-                f"{name} is {value:g}: at a rate of {w.number(rate)} no {what} goes further than "
-                f"{w.number(value * rate)}.",
+                say(
+                    "{name} is {value:g}: at a rate of {rate} no {what} goes further than {furthest}.",
+                    name=name,
+                    value=value,
+                    rate=w.number(rate),
+                    what=what,
+                    furthest=w.number(value * rate),
+                ),
                 0.55,
                 0.9,
                 0.2,
@@ -109,7 +132,11 @@ def findings(program: Program) -> Iterator[Suspicion]:
         yield suspect(
             "regularization",
             "weight decay that eats the weights",
-            f"weight_decay is {decay:g}: each step takes {w.share(decay * rate)} of every weight.",
+            say(
+                "weight_decay is {decay:g}: each step takes {share} of every weight.",
+                decay=decay,
+                share=w.share(decay * rate),
+            ),
             0.5,
             0.85,
             0.2,
@@ -164,8 +191,13 @@ def _schedule(program: Program, optimizer: keras.optimizers.Optimizer) -> Iterat
         yield suspect(
             "schedule",
             "a rate that falls too soon",
-            f"the schedule brings the rate from {w.number(highest)} to {w.number(last)} within {epoch} steps, an epoch "
-            "in batches of 32: what follows hardly moves.",
+            say(
+                "the schedule brings the rate from {highest} to {last} within {epoch} steps, an epoch in batches of "
+                "32: what follows hardly moves.",
+                highest=w.number(highest),
+                last=w.number(last),
+                epoch=epoch,
+            ),
             0.55,
             0.9,
             0.2,
@@ -178,8 +210,12 @@ def _schedule(program: Program, optimizer: keras.optimizers.Optimizer) -> Iterat
         yield suspect(
             "schedule",
             "a rate that grows",
-            f"the schedule raises the rate from {w.number(float(rates[0]))} to {w.number(float(rates[-1]))} in "
-            f"{3 * epoch} steps.",
+            say(
+                "the schedule raises the rate from {first} to {last} in {steps} steps.",
+                first=w.number(float(rates[0])),
+                last=w.number(float(rates[-1])),
+                steps=3 * epoch,
+            ),
             0.45,
             0.8,
             0.2,
@@ -199,8 +235,13 @@ def _others(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterat
         yield suspect(
             "optimizer",
             "an optimizer of other weights",
-            f"the optimizer was built for other weights: {len(missed)} of the model's "
-            f"{len(model.trainable_variables)}, {missed[0].path} the first, are not among them.",
+            say(
+                "the optimizer was built for other weights: {count} of the model's {all}, {first} the first, are not "
+                "among them.",
+                count=len(missed),
+                all=len(model.trainable_variables),
+                first=missed[0].path,
+            ),
             0.8,
             0.95,
             0.6,

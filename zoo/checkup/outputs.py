@@ -10,6 +10,7 @@ from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.task import Task
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 
 # What an activation can give at all.
 RANGES = {
@@ -55,7 +56,11 @@ STANDARD = Cure(
 def entropy(task: Task) -> Cure:
     """Return the change to the cross-entropy that takes targets as they are coded."""
     name = "categorical_crossentropy" if task.kind == "one-hot" else "sparse_categorical_crossentropy"
-    return Cure(name.replace("_", " "), f'loss="{name}"', "it is the likelihood of one class among others.")
+    return Cure(
+        "categorical crossentropy" if task.kind == "one-hot" else "sparse categorical crossentropy",
+        f'loss="{name}"',
+        "it is the likelihood of one class among others.",
+    )
 
 
 def _axis(program: Program) -> Iterator[Suspicion]:
@@ -68,12 +73,17 @@ def _axis(program: Program) -> Iterator[Suspicion]:
     adds_up = [bool(np.allclose(answers.sum(axis), 1, atol=1e-3)) for axis in range(answers.ndim)]
     if any(adds_up[:-1]) and not adds_up[-1]:
         axis = adds_up.index(True)
-        over = "the samples of a batch" if axis == 0 else f"axis {axis} of the answers"
+        over = say("the samples of a batch" if axis == 0 else "axis {axis} of the answers", axis=axis)
         yield suspect(
             "output",
             "softmax over the wrong axis",
-            f"the answers of {task.layer} add up to 1 over {over}, and not over its {task.units} units: nothing says "
-            "which class of a sample it is.",
+            say(
+                "the answers of {layer} add up to 1 over {over}, and not over its {units} units: nothing says which "
+                "class of a sample it is.",
+                layer=task.layer,
+                over=over,
+                units=task.units,
+            ),
             0.9,
             0.97,
             0.6,
@@ -90,7 +100,10 @@ def _one_softmax(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "output",
             "softmax over one unit",
-            f"{task.layer} is a softmax over one unit, which is 1 whatever the input: nothing can be learned.",
+            say(
+                "{layer} is a softmax over one unit, which is 1 whatever the input: nothing can be learned.",
+                layer=task.layer,
+            ),
             0.98,
             0.99,
             0.9,
@@ -101,7 +114,11 @@ def _one_softmax(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "loss",
             "categorical cross-entropy of one unit",
-            f"{task.loss.name} compares classes, but {task.layer} has one unit: its share is always 1, and the loss 0.",
+            say(
+                "{loss} compares classes, but {layer} has one unit: its share is always 1, and the loss 0.",
+                loss=task.loss.name,
+                layer=task.layer,
+            ),
             0.97,
             0.98,
             0.9,
@@ -119,8 +136,11 @@ def _fits(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "output",
             "softmax where several labels hold at once",
-            f"{w.share(several)} of the samples have several labels, but the softmax of {task.layer} shares 1 among "
-            "all.",
+            say(
+                "{several} of the samples have several labels, but the softmax of {layer} shares 1 among all.",
+                several=w.share(several),
+                layer=task.layer,
+            ),
             0.85,
             0.95,
             0.55,
@@ -132,7 +152,7 @@ def _fits(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "loss",
             "a loss of one class for several labels",
-            f"{task.loss.name} is made for one class a sample, but several labels hold at once.",
+            say("{loss} is made for one class a sample, but several labels hold at once.", loss=task.loss.name),
             0.6,
             0.85,
             0.4,
@@ -144,8 +164,13 @@ def _fits(task: Task) -> Iterator[Suspicion]:
             yield suspect(
                 "labels",
                 "targets without a class",
-                f"{w.share(without)} of the targets of {task.at} are of no class, all zeros: the softmax of "
-                f"{task.layer} has to give 1 to some, and they cost nothing, whatever it says.",
+                say(
+                    "{without} of the targets of {at} are of no class, all zeros: the softmax of {layer} has to give "
+                    "1 to some, and they cost nothing, whatever it says.",
+                    without=w.share(without),
+                    at=task.at,
+                    layer=task.layer,
+                ),
                 0.5,
                 0.92,
                 0.35,
@@ -158,8 +183,13 @@ def _fits(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "loss",
             "binary cross-entropy for one class among several",
-            f"{task.loss.name} judges each of {task.units} units by itself, of which one is right: saying no to all is "
-            f"{w.share(1 - 1 / task.units)} right.",
+            say(
+                "{loss} judges each of {units} units by itself, of which one is right: saying no to all is {share} "
+                "right.",
+                loss=task.loss.name,
+                units=task.units,
+                share=w.share(1 - 1 / task.units),
+            ),
             0.4 if task.activation != "softmax" else 0.5,
             0.85,
             0.2,
@@ -170,7 +200,11 @@ def _fits(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "output",
             "sigmoids for one class among several",
-            f"the sigmoids of {task.layer} do not compete, but {task.loss.name} takes shares that add up to 1.",
+            say(
+                "the sigmoids of {layer} do not compete, but {loss} takes shares that add up to 1.",
+                layer=task.layer,
+                loss=task.loss.name,
+            ),
             0.5,
             0.85,
             0.3,
@@ -191,12 +225,17 @@ def _range(task: Task) -> Iterator[Suspicion]:
         return
     beyond = float(np.mean((y < low - REACHED) | (y > high + REACHED)))
     if beyond:
-        told = f"from {w.number(float(y.min()))} to {w.number(float(y.max()))}"
+        told = say("from {low} to {high}", low=w.number(float(y.min())), high=w.number(float(y.max())))
         yield suspect(
             "output",
             "an output that cannot reach the targets",
-            f"{w.share(beyond)} of the targets, which go {told}, lie beyond what the {task.activation} of {task.layer} "
-            "can give.",
+            say(
+                "{beyond} of the targets, which go {told}, lie beyond what the {activation} of {layer} can give.",
+                beyond=w.share(beyond),
+                told=told,
+                activation=task.activation,
+                layer=task.layer,
+            ),
             0.95 if beyond > OUT_OF_REACH else 0.5,
             0.97 if beyond > OUT_OF_REACH else 0.75,
             0.55 if beyond > 0.2 else 0.4,
@@ -208,7 +247,10 @@ def _range(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "output",
             "ReLU on the output",
-            f"{task.layer} ends in a ReLU: where it is 0 it has no gradient, and a unit that is 0 everywhere stays so.",
+            say(
+                "{layer} ends in a ReLU: where it is 0 it has no gradient, and a unit that is 0 everywhere stays so.",
+                layer=task.layer,
+            ),
             0.3,
             0.8,
             0.2,
@@ -219,7 +261,11 @@ def _range(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "output",
             "softmax for numbers",
-            f"the softmax of {task.layer} shares 1 among {task.units} units, but the targets are numbers.",
+            say(
+                "the softmax of {layer} shares 1 among {units} units, but the targets are numbers.",
+                layer=task.layer,
+                units=task.units,
+            ),
             0.5,
             0.85,
             0.3,
@@ -242,8 +288,13 @@ def _probabilities(task: Task) -> Iterator[Suspicion]:
             yield suspect(
                 "loss",
                 "probabilities given to a loss of logits",
-                f"{task.layer} ends in a {task.activation}, and {task.loss.name} (from_logits=True) applies another: "
-                "the answers can hardly differ.",
+                say(
+                    "{layer} ends in a {activation}, and {loss} (from_logits=True) applies another: the answers can "
+                    "hardly differ.",
+                    layer=task.layer,
+                    activation=task.activation,
+                    loss=task.loss.name,
+                ),
                 0.3 if found else 0.8,
                 0.5 if found else 0.95,
                 0.2 if found else 0.5,
@@ -253,14 +304,19 @@ def _probabilities(task: Task) -> Iterator[Suspicion]:
         return
     if task.activation in ("softmax", "sigmoid", "hard_sigmoid"):
         return
-    what = f"a {task.activation}" if task.activation else "no activation"
+    what = say("a {activation}" if task.activation else "no activation", activation=task.activation)
     name = task.loss.name
     learned = 0.55
     yield suspect(
         "output",
         "a last layer that gives no probabilities",
-        f"{name} takes probabilities, but {task.layer} has {what}: what it gives is cut off at 0 and 1, and has no "
-        "gradient there.",
+        say(
+            "{name} takes probabilities, but {layer} has {what}: what it gives is cut off at 0 and 1, and has no "
+            "gradient there.",
+            name=name,
+            layer=task.layer,
+            what=what,
+        ),
         0.9,
         0.96,
         learned,
@@ -271,12 +327,18 @@ def _probabilities(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "loss",
             "logits given to a loss of probabilities",
-            f"{name} is not told that it is given logits by {task.layer}.",
+            say("{name} is not told that it is given logits by {layer}.", name=name, layer=task.layer),
             0.85,
             0.94,
             0.5,
             layer=task.layer,
-            cures=(Cure("the loss", f"keras.losses.{name}(from_logits=True)", f"it applies the {right} itself."),),
+            cures=(
+                Cure(
+                    "the loss",
+                    f"keras.losses.{name}(from_logits=True)",
+                    say("it applies the {right} itself.", right=right),
+                ),
+            ),
         )
 
 
@@ -289,8 +351,13 @@ def _distance(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "loss",
             "a distance for classes",
-            f"{task.loss.name} measures distances, but the targets of {task.at} are classes: where a {ends} is surely "
-            "wrong its gradient vanishes.",
+            say(
+                "{loss} measures distances, but the targets of {at} are classes: where a {ends} is surely wrong its "
+                "gradient vanishes.",
+                loss=task.loss.name,
+                at=task.at,
+                ends=ends,
+            ),
             0.35,
             0.75,
             0.15,
@@ -303,8 +370,11 @@ def _distance(task: Task) -> Iterator[Suspicion]:
             yield suspect(
                 "loss",
                 "a loss of classes for numbers",
-                f"{task.loss.name} takes shares of classes, but the targets of {task.at} are numbers that do not add "
-                "up to 1.",
+                say(
+                    "{loss} takes shares of classes, but the targets of {at} are numbers that do not add up to 1.",
+                    loss=task.loss.name,
+                    at=task.at,
+                ),
                 0.85,
                 0.95,
                 0.6,

@@ -10,6 +10,7 @@ from zoo.checkup.suspicion import Suspicion, suspect
 from zoo.checkup.task import Task
 from zoo.telemetry import wording as w
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 
 LARGE_TARGETS = 20.0  # rms: by so much the last layer has to grow at small steps
 SMALL_TARGETS = 1e-2
@@ -36,9 +37,13 @@ def _labels(task: Task) -> Iterator[Suspicion]:
             yield suspect(
                 "labels",
                 "class numbers that are no whole numbers",
-                f"{task.loss.name} takes whole class numbers, but y holds {len(values)} values such as "
-                f"{w.number(float(values[values != np.round(values)][0]))}: cut down to whole ones they are other "
-                "classes.",
+                say(
+                    "{loss} takes whole class numbers, but y holds {count} values such as {one}: cut down to whole "
+                    "ones they are other classes.",
+                    loss=task.loss.name,
+                    count=len(values),
+                    one=w.number(float(values[values != np.round(values)][0])),
+                ),
                 0.97,
                 0.98,
                 0.9,
@@ -47,17 +52,27 @@ def _labels(task: Task) -> Iterator[Suspicion]:
             )
         elif values.max() >= task.units or values.min() < 0:
             one = values.min() == 1 and values.max() == task.units
-            told = "labels begin at 1" if one else f"labels go from {values.min():.0f} to {values.max():.0f}"
-            cure = "y - 1" if one else f"a last layer of {values.max() + 1:.0f} units, or labels from 0 on"
+            told = say(
+                "labels begin at 1" if one else "labels go from {low:.0f} to {high:.0f}",
+                low=values.min(),
+                high=values.max(),
+            )
+            more = say("a last layer of {units:.0f} units, or labels from 0 on", units=values.max() + 1)
             yield suspect(
                 "labels",
                 "labels beyond the output's units",
-                f"{told}, but {task.layer} has {task.units} units, for the classes 0 to {task.units - 1}.",
+                say(
+                    "{told}, but {layer} has {units} units, for the classes 0 to {last}.",
+                    told=told,
+                    layer=task.layer,
+                    units=task.units,
+                    last=task.units - 1,
+                ),
                 0.97,
                 0.98,
                 0.9,
                 layer=task.layer,
-                cures=(Cure("labels", cure, "each class number is that of a unit."),),
+                cures=(Cure("labels", "y - 1" if one else more, "each class number is that of a unit."),),
                 largest=values.max(),
                 smallest=values.min(),
             )
@@ -65,11 +80,15 @@ def _labels(task: Task) -> Iterator[Suspicion]:
         two = len(values) == 2
         if task.units == 1 and not two:
             yield from _too_few(task, len(values))
-        told = f"from {w.number(float(values.min()))} to {w.number(float(values.max()))}"
+        told = say("from {low} to {high}", low=w.number(float(values.min())), high=w.number(float(values.max())))
         yield suspect(
             "labels" if two or len(values) <= 20 else "loss",
             "targets that are no probabilities",
-            f"{task.loss.name} takes targets in [0, 1], but y goes {told}: its loss has no bottom there.",
+            say(
+                "{loss} takes targets in [0, 1], but y goes {told}: its loss has no bottom there.",
+                loss=task.loss.name,
+                told=told,
+            ),
             0.96,
             0.98,
             0.8 if two else 0.9,
@@ -89,7 +108,11 @@ def _too_few(task: Task, classes: int) -> Iterator[Suspicion]:
     yield suspect(
         "output",
         "one unit for several classes",
-        f"y has {classes} classes, but {task.layer} has one unit, which tells two apart.",
+        say(
+            "y has {classes} classes, but {layer} has one unit, which tells two apart.",
+            classes=classes,
+            layer=task.layer,
+        ),
         0.9,
         0.97,
         0.6,
@@ -123,9 +146,12 @@ def _scale(task: Task) -> Iterator[Suspicion]:
     if not y.size or not y.std() > 0:
         return
     rms, deviation, mean = float(np.sqrt(np.mean(y**2))), float(y.std()), float(abs(y.mean()))
-    span = f"targets go from {w.number(float(y.min()))} to {w.number(float(y.max()))}"
+    span = say("targets go from {low} to {high}", low=w.number(float(y.min())), high=w.number(float(y.max())))
     if rms > LARGE_TARGETS:
-        told, sure = f"{span}: the last layer begins near 0 and has {w.number(rms)} times to grow.", min(1.0, rms / 1e3)
+        told, sure = (
+            say("{span}: the last layer begins near 0 and has {rms} times to grow.", span=span, rms=w.number(rms)),
+            min(1.0, rms / 1e3),
+        )
         yield suspect(
             "targets",
             "targets of a large scale",
@@ -142,8 +168,12 @@ def _scale(task: Task) -> Iterator[Suspicion]:
         yield suspect(
             "targets",
             "targets that hardly differ beside their size",
-            f"{span}, with deviation {w.number(deviation)} around {w.number(float(y.mean()))}: the loss is nearly all "
-            "had by their mean.",
+            say(
+                "{span}, with deviation {deviation} around {mean}: the loss is nearly all had by their mean.",
+                span=span,
+                deviation=w.number(deviation),
+                mean=w.number(float(y.mean())),
+            ),
             0.4,
             0.75,
             0.3,

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from zoo.telemetry.keras_private import made_by
+from zoo.telemetry.language import say
 
 Kind = Literal["one-hot", "class numbers", "binary", "several labels", "numbers", "none"]
 # Losses by what they take: probabilities (or logits) of classes, or distances between numbers.
@@ -93,7 +94,7 @@ class Task:
     @property
     def at(self) -> str:
         """The output for a sentence."""
-        return f"output {self.output}" if self.output else "the output"
+        return say("output {name}", name=self.output) if self.output else say("the output")
 
     @property
     def classified(self) -> bool:

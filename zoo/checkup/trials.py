@@ -13,6 +13,7 @@ from zoo.checkup.optimizer import config_of, inner_config, rate_at
 from zoo.checkup.program import Program
 from zoo.telemetry.backends import of_backend
 from zoo.telemetry.keras_private import loss_tracker
+from zoo.telemetry.language import say
 from zoo.telemetry.layers import all_layers, inner_of, replaced
 
 SIZE = 32  # of a batch, Keras' default
@@ -76,12 +77,12 @@ def tried(program: Program, seconds: float) -> Trials:
     plain = type(model).train_step is keras.Model.train_step
     nothing = Trials(np.nan, {})
     if not plain or not isinstance(optimizer, keras.optimizers.Optimizer) or not model.trainable_variables:
-        return dataclasses.replace(nothing, left="the model has a training step of its own, or nothing to train.")
+        return dataclasses.replace(nothing, left=say("the model has a training step of its own, or nothing to train."))
     if not program.finite or not len(program.targets):
-        return dataclasses.replace(nothing, left="the data hold values that are no numbers, or no targets.")
+        return dataclasses.replace(nothing, left=say("the data hold values that are no numbers, or no targets."))
     rate = max(rate_at(inner_of(optimizer), step) for step in (0, 1, 100))
     if not np.isfinite(rate) or rate <= 0:
-        return dataclasses.replace(nothing, left="the learning rate is no number above 0.")
+        return dataclasses.replace(nothing, left=say("the learning rate is no number above 0."))
     ends = time.monotonic() + seconds
     with _borrowed(model, optimizer, rate) as steps:
         found: dict[float, Trial] = {}
@@ -92,7 +93,7 @@ def tried(program: Program, seconds: float) -> Trials:
                 continue
             found[factor] = Trial(factor, steps(program, factor * rate, ends), baseline)
             if time.monotonic() + 1.3 * (time.monotonic() - begun) / len(found) > ends:
-                return Trials(rate, found, left="there was no time for more.")
+                return Trials(rate, found, left=say("there was no time for more."))
         standard = None
         if any(
             a.dtype.kind == "f" and not 0.1 < np.sqrt(np.mean(a[:SCALED_BY].astype(float) ** 2)) < 10

@@ -13,6 +13,7 @@ from zoo.data.prepare import Dataset, Source, prepare
 from zoo.data.sources import (
     cifar10,
     cifar100,
+    diabetes,
     digits,
     fashion_mnist,
     image_folder,
@@ -20,6 +21,8 @@ from zoo.data.sources import (
     npz,
     random_binary,
     random_regression,
+    uniform_binary,
+    uniform_regression,
 )
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "Source",
     "cifar10",
     "cifar100",
+    "diabetes",
     "digits",
     "fashion_mnist",
     "image_folder",
@@ -35,4 +39,6 @@ __all__ = [
     "prepare",
     "random_binary",
     "random_regression",
+    "uniform_binary",
+    "uniform_regression",
 ]

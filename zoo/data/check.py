@@ -36,6 +36,19 @@ def check_split(validation, folds, fold, limit, batch_size) -> None:
         raise UserError(f"batch_size={batch_size}: give 1 or more.")
 
 
+def check_noise(label_noise, task: str) -> float:
+    """Return a share of labels.
+
+    Raises:
+        UserError: if it is none, or the data have no labels.
+    """
+    if not isinstance(label_noise, int | float) or not 0 <= label_noise <= 1:
+        raise UserError(f"data.label_noise={label_noise}: give a share between 0 and 1, such as 0.3.")
+    if task == "regression":
+        raise UserError(f"data.label_noise={label_noise}: regression data have no labels: say data.label_noise=0.")
+    return label_noise
+
+
 def check_steps(steps_per_execution: int, steps: int) -> None:
     """Raise `UserError` if the backend cannot run `steps_per_execution` steps at once where an epoch has `steps`.
 

@@ -64,6 +64,7 @@ class Dataset:
         class_names: of the labels 0, 1, ..., or `None`.
         batch_size: samples a step.
         seed: of the order in which training sees the samples, and of their augmentation.
+        shuffle: whether each epoch sees them in an order of its own; else in that of `rows`.
         rows: (train_size,) int64, where each training sample stands in the source's own training part.
         stream: `zoo.data.stream.training_stream` of the training part, which takes the rest of its options.
         files: the paths that a stream reads; empty for arrays.
@@ -79,6 +80,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     batch_size: int = 32
     seed: int = 0
+    shuffle: bool = True
     rows: np.ndarray = dataclasses.field(repr=False)
     stream: Callable = dataclasses.field(repr=False)
     files: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], str), repr=False)
@@ -122,7 +124,7 @@ class Dataset:
         """
         if not 0 <= step < self.steps:
             raise IndexError(f"step {step}: an epoch has {self.steps}, from 0.")
-        order = streams.order(self.seed, epoch, self.train_size, self.batch_size)
+        order = streams.order(self.seed, epoch, self.train_size, self.batch_size, self.shuffle)
         return order[step * self.batch_size : (step + 1) * self.batch_size]
 
     def test_arguments(self) -> dict:
@@ -157,6 +159,8 @@ def prepare(
     folds: int = 0,
     fold: int = 0,
     limit: int | None = None,
+    label_noise: float = 0.0,
+    shuffle: bool = True,
     seed: int = 0,
     batch_size: int = 32,
 ) -> Dataset:
@@ -177,7 +181,12 @@ def prepare(
         fold: which one: 0, 1, ..., folds - 1.
         limit: use so many samples of the training part (validation included), with each class's share kept; a smaller
             limit's samples are among a larger one's. `None`: all.
-        seed: of the split, the order of training and the augmentation.
+        label_noise: share of the training labels, in [0, 1], that are drawn anew from all classes (Zhang et al. 2017,
+            "Understanding deep learning requires rethinking generalization", section 2.1). Validation and test part
+            keep theirs.
+        shuffle: whether training sees the samples in another order in each epoch; else always in that in which they
+            were given.
+        seed: of the split, the order of training, the augmentation and the noise.
         batch_size: samples a step.
 
     Raises:
@@ -194,9 +203,13 @@ def prepare(
     given = {name: part for name, part in given.items() if part is not None}
     parts, task, classes = check.check_parts(source.name, given, source.task, files=bool(source.image_size))
     parts, rows = _split(source.name, parts, task, validation, folds, fold, limit, seed)
+    if not shuffle:
+        parts["train"], rows = _in_order(parts["train"], rows)
+    if label_noise:
+        parts["train"] = _with_noise(parts["train"], check.check_noise(label_noise, task), classes, seed)
     to_parts = _stream_files if source.image_size else _scale_arrays
     return Dataset(
-        **to_parts(source, parts, scaling, batch_size, augment=augmentation == "crop_flip", seed=seed),
+        **to_parts(source, parts, scaling, batch_size, augment=augmentation == "crop_flip", seed=seed, shuffle=shuffle),
         input_shape=(*source.image_size, 3) if source.image_size else parts["train"][0].shape[1:],
         classes=classes,
         task=task,
@@ -204,6 +217,7 @@ def prepare(
         class_names=source.class_names if source.class_names and len(source.class_names) == classes else None,
         batch_size=batch_size,
         seed=seed,
+        shuffle=shuffle,
         rows=rows,
     )
 
@@ -240,6 +254,21 @@ def _split(
             stay, out = split.take_out(strata("train"), count, validation, seed, f"data.validation={validation}")
         arrays["train"], arrays["validation"] = select("train", stay), select("train", out)
     return {part: (x, y) for part, (x, y, *_) in arrays.items()}, arrays["train"][2]
+
+
+def _in_order(part: Part, rows: np.ndarray) -> tuple[Part, np.ndarray]:
+    """Return a part in the order in which its source gave it."""
+    order = np.argsort(rows)
+    return (part[0][order], part[1][order]), rows[order]
+
+
+def _with_noise(part: Part, share: float, classes: int, seed: int) -> Part:
+    """Return a part of which that share of labels is drawn anew; (n, 1) of two classes, else (n,)."""
+    x, y = part
+    rng, noisy = np.random.default_rng(seed), y.copy()
+    rows = rng.permutation(len(y))[: round(share * len(y))]
+    noisy[rows] = rng.integers(0, max(classes, 2), (len(rows), *y.shape[1:]))
+    return x, noisy
 
 
 def _scale_arrays(source: Source, parts: dict[str, Part], scaling: str, batch_size: int, **training) -> dict:

@@ -4,6 +4,7 @@ import os
 import socket
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,45 @@ def random_regression(seed: int = 0, **options) -> Dataset:
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((100, 10), np.float32), rng.standard_normal(100, np.float32)
     return prepare(Source("random_regression", (x, y), task="regression"), seed=seed, **options)
+
+
+def uniform_binary(seed: int = 0, **options) -> Dataset:
+    """1,000 x 32 numbers from U(0, 1) with labels by toss, all of them to train on; as many to validate and to test.
+
+    The first article's own data (docs/articles.md). `seed` draws it too.
+    """
+    return _uniform("uniform_binary", 1000, 32, lambda rng, n: rng.integers(0, 2, n), "binary", seed, options)
+
+
+def uniform_regression(seed: int = 0, **options) -> Dataset:
+    """100 x 10 numbers from U(0, 1) with a target from U(0, 1), all to train on; as many to validate and to test.
+
+    Two articles' own data (docs/articles.md). `seed` draws it too.
+    """
+
+    def targets(rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.random(n, np.float32)
+
+    return _uniform("uniform_regression", 100, 10, targets, "regression", seed, options)
+
+
+def _uniform(name: str, count: int, features: int, targets: Callable, task: str, seed: int, options: dict) -> Dataset:
+    rng = np.random.default_rng(seed)
+    parts = [(rng.random((count, features), np.float32), targets(rng, count)) for _ in range(3)]
+    train, validation, test = parts
+    return prepare(Source(name, train, test, validation, task=task), seed=seed, **options)
+
+
+def diabetes(**options) -> Dataset:
+    """442 patients of scikit-learn: 10 measurements, and how far their diabetes went within a year; 20 % are the test.
+
+    Source: Efron et al. 2004, "Least angle regression", Annals of Statistics 32. Targets have mean 0 and deviation 1.
+    """
+    from sklearn.datasets import load_diabetes
+
+    raw: Any = load_diabetes()
+    y = (raw.target - raw.target.mean()) / raw.target.std()
+    return prepare(Source("diabetes", (raw.data, y), task="regression"), **options)
 
 
 def _from_keras(name: str, file: str, path: str | None, class_names, options: dict) -> Dataset:

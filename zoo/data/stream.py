@@ -131,6 +131,7 @@ def training_stream(
     batch_size: int,
     *,
     seed: int,
+    shuffle: bool = True,
     epoch: int = 0,
     endless: bool = True,
     augment: bool = False,
@@ -149,13 +150,14 @@ def training_stream(
         x, y, files: see `_loader`.
         batch_size: samples a batch; an epoch's last is smaller where they do not divide.
         seed: of the order and of the augmentation.
+        shuffle: whether each epoch has an order of its own; else all have that of the data.
         epoch: the first one.
         endless: whether one iteration goes through all the epochs. Else each iteration that is begun is the next epoch.
         augment: random crop and flip, see `crop_flip`.
     """
     tf = _tensorflow()
     if not (files or augment or _on_tensorflow()):
-        return _numpy_batches(x, y, batch_size, seed, epoch)
+        return _numpy_batches(x, y, batch_size, seed, epoch, shuffle)
     size, whole = len(x), len(x) // batch_size
     load = _loader(x, y, **files)
     # Small batches are gathered many at a time: each by itself, a step of a millisecond takes a fifth longer.
@@ -184,7 +186,7 @@ def training_stream(
 
     @as_written
     def planned(number):
-        return plan(seed, number if endless else begun.assign_add(1) - 1, size, batch_size)
+        return plan(seed, number if endless else begun.assign_add(1) - 1, size, batch_size, shuffle)
 
     epochs = tf.data.Dataset.counter(epoch) if endless else tf.data.Dataset.range(1)
     # The order of the next epoch is drawn while this one trains.
@@ -200,16 +202,20 @@ def training_stream(
     return dataset.with_options(options)
 
 
-def _numpy_batches(x: np.ndarray, y: np.ndarray, batch_size: int, seed: int, epoch: int) -> Iterator[Part]:
+def _numpy_batches(
+    x: np.ndarray, y: np.ndarray, batch_size: int, seed: int, epoch: int, shuffle: bool
+) -> Iterator[Part]:
     for number in itertools.count(epoch):
-        rows = order(seed, number, len(x), batch_size)
+        rows = order(seed, number, len(x), batch_size, shuffle)
         for start in range(0, len(x), batch_size):
             batch = rows[start : start + batch_size]
             yield x[batch], y[batch]
 
 
-def order(seed: int, epoch: int, size: int, batch_size: int) -> np.ndarray:
+def order(seed: int, epoch: int, size: int, batch_size: int, shuffle: bool = True) -> np.ndarray:
     """Return the order in which epoch `epoch` sees the samples: (size,) int64 indices, one batch after the other."""
+    if not shuffle:
+        return np.arange(size)
     import tensorflow as tf
 
     return _traced_order(size, batch_size)(tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)).numpy()
@@ -223,7 +229,7 @@ def _traced_order(size: int, batch_size: int):
     return tf.function(lambda seed, epoch: plan(seed, epoch, size, batch_size)[0], autograph=False)
 
 
-def plan(seed: int, epoch: int, size: int, batch_size: int):
+def plan(seed: int, epoch: int, size: int, batch_size: int, shuffle: bool = True):
     """Return the order of an epoch and a seed for the augmentation of each of its batches.
 
     Both are drawn by a generator without a state of its own, Philox (Salmon et al. 2011, "Parallel Random Numbers: As
@@ -245,7 +251,8 @@ def plan(seed: int, epoch: int, size: int, batch_size: int):
             dtype=tf.int32,
             alg="philox",
         )
-        order = tf.math.top_k(draws[:size], size).indices  # `argsort` is the same with ten times the operations
+        # `argsort` is the same with ten times the operations
+        order = tf.math.top_k(draws[:size], size).indices if shuffle else tf.range(size)
         return tf.cast(order, tf.int64), tf.reshape(draws[size:], (batches, 2))
 
 

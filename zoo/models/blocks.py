@@ -1,8 +1,8 @@
 """The layers that every family is built from, with the study's choices applied.
 
-A family's function says what its paper's table says (`b.conv(x, 64, 3)`, `b.activate(x)`), and `Blocks` turns the five
-choices (activation, initializer, normalization, regularizer, dropout) into Keras layers. Each layer gets an initializer
-and a regularizer of its own: a shared initializer instance would give equal weights to layers of equal shape.
+A family's function says what its paper's table says (`b.conv(x, 64, 3)`, `b.activate(x)`), and `Blocks` turns the six
+choices (activation, initializer, normalization, regularizer, dropout, constraint) into Keras layers. Each layer gets an
+initializer and a regularizer of its own: with a shared one, layers of equal shape would begin with equal weights.
 """
 
 import functools
@@ -18,7 +18,7 @@ Choice = str | Callable | None
 
 
 class Blocks:
-    """Turns the five choices of the study into layers.
+    """Turns the six choices of the study into layers.
 
     Args:
         activation: Keras name (`"relu"`) or a function `name=... -> keras.Layer`; `None` is linear.
@@ -26,6 +26,9 @@ class Blocks:
         bias_initializer: likewise, of biases. `None` leaves each its published value: 0, but for some of AlexNet's.
         normalization: `None`, `"batch"`, `"layer"`, `"group"`, or a function `name=... -> keras.Layer`.
         regularizer: of kernels. `None`, a Keras name, or a function of no arguments that returns a `keras.Regularizer`.
+        bias_regularizer: likewise, of biases, and of what normalization and PReLU train.
+        constraint: of kernels, after each step. `None`, a Keras name, or a function `axis=... -> keras.Constraint`, of
+            which the axes are those over which one unit's weights lie.
         dropout: the share of units dropped after an activation, in [0, 1); whole channels after a convolution.
 
     Example:
@@ -42,6 +45,8 @@ class Blocks:
         normalization: Choice = None,
         regularizer: Choice = None,
         dropout: float = 0.0,
+        bias_regularizer: Choice = None,
+        constraint: Choice = None,
     ):
         if isinstance(normalization, str):
             if normalization not in NORMALIZATIONS:
@@ -52,14 +57,19 @@ class Blocks:
         self.bias_initializer = bias_initializer
         self.normalization: Callable | None = normalization or None
         self.regularizer = regularizer or None
+        self.bias_regularizer = bias_regularizer or None
+        self.constraint = constraint or None
         self.dropout = dropout
 
-    def _weights(self, use_bias: bool, bias: str) -> dict:
+    def _weights(self, use_bias: bool, bias: str, axis: int | list[int] = 0) -> dict:
+        constraint = self.constraint
         return {
             "use_bias": use_bias,
             "kernel_initializer": _make(keras.initializers.get, self.initializer),
             "bias_initializer": _make(keras.initializers.get, self.bias_initializer or bias),
             "kernel_regularizer": _make(keras.regularizers.get, self.regularizer),
+            "bias_regularizer": _make(keras.regularizers.get, self.bias_regularizer),
+            "kernel_constraint": constraint(axis=axis) if callable(constraint) else keras.constraints.get(constraint),
         }
 
     def dense(self, x, units: int, *, name: str, use_bias: bool = True, bias: str = "zeros"):
@@ -83,12 +93,12 @@ class Blocks:
     ):
         """Square convolution without activation: (batch, h, w, c) -> (batch, h', w', filters)."""
         return keras.layers.Conv2D(
-            filters, kernel, strides=strides, padding=padding, name=name, **self._weights(use_bias, bias)
+            filters, kernel, strides=strides, padding=padding, name=name, **self._weights(use_bias, bias, [0, 1, 2])
         )(x)
 
-    def logits(self, x, classes: int, *, name: str = "logits"):
+    def logits(self, x, classes: int, *, name: str = "logits", use_bias: bool = True):
         """The output layer, always in float32 so that the loss is too: (batch, n) -> (batch, classes)."""
-        return keras.layers.Dense(classes, name=name, dtype="float32", **self._weights(True, "zeros"))(x)
+        return keras.layers.Dense(classes, name=name, dtype="float32", **self._weights(use_bias, "zeros"))(x)
 
     def normalize(self, x, *, name: str, **options):
         """Normalize `x` as chosen, or return it as it is.
@@ -105,16 +115,21 @@ class Blocks:
             options = {"groups": math.gcd(given.get("groups", 32), x.shape[-1])}
         else:
             options = {}
-        return self.normalization(name=name, **options)(x)
+        penalties = {
+            f"{scale}_regularizer": _make(keras.regularizers.get, self.bias_regularizer) for scale in ("gamma", "beta")
+        }
+        return self.normalization(name=name, **options, **(penalties if self.bias_regularizer else {}))(x)
 
     def activate(self, x, *, name: str):
         """Apply the chosen activation."""
         if self.activation is None or isinstance(self.activation, str):
             return keras.layers.Activation(self.activation, name=name)(x)
         kind, given = _parts(self.activation)
-        options = {}
+        options: dict[str, Any] = {}
         if kind is keras.layers.PReLU and len(x.shape) == 4 and "shared_axes" not in given:
             options = {"shared_axes": [1, 2]}  # one slope a channel (He et al. 2015, section 2.1)
+        if kind is keras.layers.PReLU and self.bias_regularizer:
+            options["alpha_regularizer"] = _make(keras.regularizers.get, self.bias_regularizer)
         return self.activation(name=name, **options)(x)
 
     def drop(self, x, *, name: str, rate: float | None = None):

@@ -82,9 +82,17 @@ CALLED_FOR = {
     "vanishing gradients": ("relu", "batch normalization", "initializer"),
     "exploding gradients": ("initializer", "batch normalization", "clipping", "lower rate"),
     "dead": ("initializer", "batch normalization", "lower rate", "redrawn"),
-    "saturated": ("standardize", "initializer", "batch normalization", "lower rate", "relu"),
-    "stalled": ("adam", "higher rate", "much higher rate", "usual rate"),
-    "unstable": ("lower rate", "much lower rate", "usual rate", "clipping", "standardize", "scaled targets"),
+    "saturated": ("standardize", "initializer", "batch normalization", "lower rate", "redrawn", "relu"),
+    "stalled": ("loss weights", "adam", "higher rate", "much higher rate", "usual rate"),
+    "unstable": (
+        "loss weights",
+        "lower rate",
+        "much lower rate",
+        "usual rate",
+        "clipping",
+        "standardize",
+        "scaled targets",
+    ),
 }
 # What helps where nothing that was found does: tried one by one, the first first.
 GENERAL = ("adam", "standardize", "lower rate", "higher rate", "batch normalization", "relu", "initializer", "wider")

@@ -143,7 +143,7 @@ def changes(subject: Subject) -> Keyed:
         Change(
             "weights drawn anew",
             "initializer",
-            "a unit that died does not come back by itself.",
+            "units that died, or saturated, do not come back by themselves.",
             lambda plan: dataclasses.replace(plan, redrawn=True),
         ),
     )

@@ -8,6 +8,7 @@ import numpy as np
 from zoo.repairing.change import Change, Keyed
 from zoo.repairing.plan import Plan
 from zoo.repairing.subject import Subject
+from zoo.telemetry.keras_private import compiled_with
 
 ACTIVATIONS = {
     "one-hot": "softmax",
@@ -25,8 +26,12 @@ LOSSES = {
 }
 
 
+USUAL = (1e-3, 1e3)  # a largest weight of the losses beyond it makes all steps of most optimizers as small, or large
+
+
 def changes(subject: Subject) -> Keyed:
     """Yield what would change something of the last layer and the loss."""
+    yield from _weights(subject)
     aim, task, last = subject.aim, subject.task, subject.last
     if aim is None or task is None or last is None or aim.kind == "none":
         return
@@ -77,6 +82,25 @@ def changes(subject: Subject) -> Keyed:
                 slot="loss",
             ),
         )
+
+
+def _weights(subject: Subject) -> Keyed:
+    """Yield the weights of the losses that are as large beside each other, and of a usual size."""
+    weights = compiled_with(subject.model).get("loss_weights")
+    known = [abs(float(w)) for w in keras.tree.flatten(weights) if isinstance(w, int | float) and w]
+    if not known or USUAL[0] < max(known) < USUAL[1]:
+        return
+    several = keras.tree.map_structure(lambda w: None if w is None else w / max(known), weights)
+    yield (
+        "loss weights",
+        Change(
+            "no loss weights" if len(known) == 1 else "loss weights of at most 1",
+            "loss",
+            f"with a weight of {max(known):.2g} gradients are far from what optimizers are made for.",
+            lambda plan: plan.compiling(loss_weights=None if len(known) == 1 else several),
+            slot="loss weights",
+        ),
+    )
 
 
 def _takes(takes: str, kind: str, y: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from zoo.repairing.changes import called_for, possible
 from zoo.repairing.code import difference
 from zoo.repairing.continuing import Snapshots
 from zoo.repairing.plan import Plan, in_units
-from zoo.repairing.search import candidates, grown, learned, pruned, searched
+from zoo.repairing.search import Search, candidates, learned
 from zoo.repairing.subject import Subject
 from zoo.repairing.tries import SIZE, Bench, Profile, Try
 from zoo.telemetry import wording as w
@@ -159,31 +159,30 @@ class _Repair:
             steps = -(-self.subject.program.count // self.size)
             gentler = dict(continuing.changes(self.subject, kept, steps))
             known, called = known | gentler, [*gentler, *called]
+        search = Search(
+            self.bench,
+            known,
+            self.epochs,
+            before.skill,
+            lambda skill: self._enough(skill, looked.told),
+            self.told,
+        )
         plans, tries, best = candidates(called, known, own=self._own), [], None
         # Where the first of them bring nothing there is time for others.
         while plans and (not tries or time.monotonic() + before.seconds < self.ends):
-            found = searched(
-                self.bench,
-                plans,
-                self.epochs,
-                time.monotonic() + SEARCHING * (self.ends - time.monotonic()),
-                before.skill,
-                lambda skill: self._enough(skill, looked.told),
-                self.told,
-            )
-            tries += found.tries
-            if found.best is not None and found.best.skill > max(before.skill, NOTHING):
-                best = found.best
+            trained, found = search.halved(plans, time.monotonic() + SEARCHING * (self.ends - time.monotonic()))
+            tries += trained
+            if found is not None and found.skill > max(before.skill, NOTHING):
+                best = found
                 break
-            asked = {one.keys for one in found.tries}
+            asked = {one.keys for one in trained}
             plans = [(keys, plan) for keys, plan in plans if keys not in asked]
         if best is None:
             return self._uncured(first, before, tries, known)
-        until = time.monotonic() + GROWING * (self.ends - time.monotonic())
-        best = grown(self.bench, best, known, self.epochs, until, before.skill, self.told)
+        best = search.grown(best, time.monotonic() + GROWING * (self.ends - time.monotonic()))
         proof = PROOF * (len(SEEDS) * best.seconds + (len(SEEDS) - 1) * before.seconds)
         until = max(self.ends - proof, time.monotonic() + (self.ends - time.monotonic()) / 2)
-        best, without, minimal = pruned(self.bench, best, known, self.epochs, until, before.skill, self.told)
+        best, without, minimal = search.pruned(best, until)
         return self._proved(best, first, before, known, without, minimal, looked)
 
     @property

@@ -25,19 +25,6 @@ GROWTH = ("adam", "higher rate", LONGER, "batch normalization", "standardize", "
 LAST = 3  # plans that are trained to the end
 
 
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """What a search came to.
-
-    Attributes:
-        tries: all that was trained, in its order.
-        best: the plan of the fewest changes that comes near the best.
-    """
-
-    tries: list[Try]
-    best: Try | None
-
-
 def planned(keys: tuple[str, ...], known: dict[str, Change]) -> tuple[tuple[str, ...], Plan]:
     """Return the plan of some changes, but for those that would undo one before them, and their keys."""
     plan, taken, slots = Plan(), [], set()
@@ -82,91 +69,110 @@ def candidates(called: list[str], known: dict[str, Change], *, own: bool) -> lis
     return list(found.values())
 
 
-def searched(
-    bench: Bench,
-    plans: list[tuple[tuple[str, ...], Plan]],
-    epochs: int,
-    ends: float,
-    before: float,
-    enough: Callable[[float], bool],
-    told: Callable[[str], None],
-) -> Search:
-    """Train the plans by successive halving until the time is over; return the best of those that came furthest.
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """Trains plans of one program, and tells which changes are needed.
 
-    Args:
+    Attributes:
         bench: where they are trained.
-        plans: the most promising first.
+        known: all changes by key.
         epochs: of a training to the end.
-        ends: when the time is over.
         before: skill of the program as it is.
         enough: whether so much skill is all that can be asked for; what only helps in general is not tried then.
         told: is given a line for each training.
     """
-    alive, general = [Try(keys, plan, place=place) for place, (keys, plan) in enumerate(plans)], set(GENERAL)
-    tries: list[Try] = []
-    for number, rung in enumerate(RUNGS):
-        trained = []
-        # Of the first rung's time, half: what is left out are the least promising.
-        until = ends if number else time.monotonic() + (ends - time.monotonic()) / 2
-        for one in alive:
-            if trained and time.monotonic() > until:
+
+    bench: Bench
+    known: dict[str, Change]
+    epochs: int
+    before: float
+    enough: Callable[[float], bool]
+    told: Callable[[str], None]
+
+    def halved(self, plans: list[tuple[tuple[str, ...], Plan]], ends: float) -> tuple[list[Try], Try | None]:
+        """Train the plans, the most promising first, by successive halving until the time is over.
+
+        Returns:
+            All that was trained; of those that came furthest the one of the fewest changes that comes near the best.
+        """
+        alive, general = [Try(keys, plan, place=place) for place, (keys, plan) in enumerate(plans)], set(GENERAL)
+        tries: list[Try] = []
+        for number, rung in enumerate(RUNGS):
+            trained = []
+            # Of the first rung's time, half: what is left out are the least promising.
+            until = ends if number else time.monotonic() + (ends - time.monotonic()) / 2
+            for one in alive:
+                if trained and time.monotonic() > until:
+                    break
+                if not number and len(one.keys) <= 2 and set(one.keys[-1:]) <= general and self.enough(_top(trained)):
+                    continue
+                share = 1.0 if one.plan.gentler else rung  # what goes on from a sound epoch has most of it behind it
+                wanted = max(1, round(share * self._epochs(one.plan)))
+                if one.epochs < wanted:
+                    self.bench.advance(one, wanted, ends)
+                    self.told(f"{' + '.join(one.keys)}: {one.skill:.3f} after {one.epochs} epochs")
+                trained.append(one)
+                if len(one.keys) == 1 and one.skill >= WELL:
+                    alive = trained = [one]  # one change suffices, and nothing can do with fewer
+                    break
+            tries += trained if not number else []
+            if number == len(RUNGS) - 1:
+                alive = trained or alive
+            # What is no more than chance tells nothing: such plans stay in their order, the most promising first.
+            trained.sort(key=lambda one: -max(one.skill, NOTHING) if one.error is None else np.inf)
+            if number < len(RUNGS) - 1:
+                alive = trained[: -(-len(trained) // 2) if not number else LAST]
+                # The best of one change alone goes on too: it may suffice.
+                alive += [one for one in trained if len(one.keys) == 1 and one not in alive][:1]
+            for one in trained:
+                one.model = one.model if one in alive else None
+        alive = [one for one in alive if one.error is None and np.isfinite(one.skill)]
+        top = _top(alive)
+        near = [one for one in alive if one.skill >= top - slack(top, self.before)]
+        return tries, min(near, key=lambda one: (len(one.keys), one.place), default=None)
+
+    def grown(self, best: Try, ends: float) -> Try:
+        """Add to the best plan, one by one, what may bring more: a better rate, more epochs, what helps in general."""
+        for key in GROWTH:
+            if best.plan.gentler or best.skill >= WELL or time.monotonic() > ends:
                 break
-            if not number and len(one.keys) <= 2 and set(one.keys[-1:]) <= general and enough(_top(trained)):
+            keys, plan = planned((*best.keys, *([key] if key in self.known else [])), self.known)
+            if keys == best.keys:
                 continue
-            share = 1.0 if one.plan.gentler else rung  # what goes on from a sound epoch has most of it behind it
-            wanted = max(1, round(share * one.plan.fitted.get("epochs", epochs)))
-            if one.epochs < wanted:
-                bench.advance(one, wanted, ends)
-                told(f"{' + '.join(one.keys)}: {one.skill:.3f} after {one.epochs} epochs")
-            trained.append(one)
-            if len(one.keys) == 1 and one.skill >= WELL:
-                alive = trained = [one]  # one change suffices, and nothing can do with fewer
+            wanted = self._epochs(plan)
+            if time.monotonic() + best.seconds * wanted / max(best.epochs, 1) > ends:
+                continue
+            one = self.bench.advance(Try(keys, plan, best.seed), wanted, ends)
+            self.told(f"with {key}: {one.skill:.3f}")
+            if one.error is None and one.skill > best.skill + slack(one.skill, self.before):
+                best = one
+        return best
+
+    def pruned(self, best: Try, ends: float) -> tuple[Try, dict[str, float], bool]:
+        """Leave out each change that brings next to nothing of the skill that was gained, the least certain first.
+
+        Returns:
+            The try of what is left, the skill without each of its changes, and whether all were left out in time.
+        """
+        without: dict[str, float] = {}
+        least = best.skill - slack(best.skill, self.before)
+        while left := [key for key in reversed(best.keys) if key not in without]:
+            if len(best.keys) == 1:
                 break
-        tries += trained if not number else []
-        if number == len(RUNGS) - 1:
-            alive = trained or alive
-        # What is no more than chance tells nothing: such plans stay in their order, the most promising first.
-        trained.sort(key=lambda one: -max(one.skill, NOTHING) if one.error is None else np.inf)
-        if number < len(RUNGS) - 1:
-            alive = trained[: -(-len(trained) // 2) if not number else LAST]
-            # The best of one change alone goes on too: it may suffice.
-            alive += [one for one in trained if len(one.keys) == 1 and one not in alive][:1]
-        for one in trained:
-            one.model = one.model if one in alive else None
-    alive = [one for one in alive if one.error is None and np.isfinite(one.skill)]
-    if not alive:
-        return Search(tries, None)
-    top = _top(alive)
-    near = [one for one in alive if one.skill >= top - slack(top, before)]
-    return Search(tries, min(near, key=lambda one: (len(one.keys), one.place)))
+            if time.monotonic() > ends:
+                return best, without, False
+            key = left[0]
+            keys, plan = planned(tuple(k for k in best.keys if k != key), self.known)
+            one = self.bench.advance(Try(keys, plan, best.seed), self._epochs(plan), ends)
+            self.told(f"without {key}: {one.skill:.3f}")
+            if one.error is None and one.skill >= least:
+                best, without = one, {}  # of a smaller set each is asked anew
+            else:
+                without[key] = one.skill
+        return best, without, True
 
-
-def grown(
-    bench: Bench,
-    best: Try,
-    known: dict[str, Change],
-    epochs: int,
-    ends: float,
-    before: float,
-    told: Callable[[str], None],
-) -> Try:
-    """Add to the best plan, one by one, what may bring more: a better rate, more epochs, what helps in general."""
-    for key in GROWTH:
-        if best.plan.gentler or best.skill >= WELL or time.monotonic() > ends:
-            break
-        if key not in known:
-            continue
-        keys, plan = planned((*best.keys, key), known)
-        if keys == best.keys:
-            continue
-        wanted = plan.fitted.get("epochs", epochs)
-        if time.monotonic() + best.seconds * wanted / max(best.epochs, 1) > ends:
-            continue
-        one = bench.advance(Try(keys, plan, best.seed), wanted, ends)
-        told(f"with {key}: {one.skill:.3f}")
-        if one.error is None and one.skill > best.skill + slack(one.skill, before):
-            best = one
-    return best
+    def _epochs(self, plan: Plan) -> int:
+        return plan.fitted.get("epochs", self.epochs)
 
 
 def _top(tries: list[Try]) -> float:
@@ -176,38 +182,6 @@ def _top(tries: list[Try]) -> float:
 def slack(skill: float, before: float) -> float:
     """Return the skill that a change must bring to be kept."""
     return ENOUGH * max(0.0, skill - max(before, -1.0)) if np.isfinite(skill) else 0.0
-
-
-def pruned(
-    bench: Bench,
-    best: Try,
-    known: dict[str, Change],
-    epochs: int,
-    ends: float,
-    before: float,
-    told: Callable[[str], None],
-) -> tuple[Try, dict[str, float], bool]:
-    """Leave out each change that brings next to nothing of the skill that was gained, the least certain first.
-
-    Returns:
-        The try of what is left, the skill without each of its changes, and whether all were left out in time.
-    """
-    without: dict[str, float] = {}
-    least = best.skill - slack(best.skill, before)
-    while left := [key for key in reversed(best.keys) if key not in without]:
-        if len(best.keys) == 1:
-            break
-        if time.monotonic() > ends:
-            return best, without, False
-        key = left[0]
-        keys, plan = planned(tuple(k for k in best.keys if k != key), known)
-        one = bench.advance(Try(keys, plan, best.seed), plan.fitted.get("epochs", epochs), ends)
-        told(f"without {key}: {one.skill:.3f}")
-        if one.error is None and one.skill >= least:
-            best, without = one, {}  # of a smaller set each is asked anew
-        else:
-            without[key] = one.skill
-    return best, without, True
 
 
 def learned(skill: float, told: float) -> bool:

@@ -118,6 +118,8 @@ class Subject:
             return None
         if (task.loss is None or task.loss.own) and np.ptp(np.nan_to_num(task.targets)) == 0:
             return None  # what a loss of one's own does not look at
+        if task.kind == "numbers" and task.loss is not None and task.loss.takes == "sparse" and task.targets.ndim > 1:
+            return None  # a class for each step or pixel, as in language models: the loss tells how many are told
         return Aim.of(task)
 
     @property

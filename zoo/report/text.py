@@ -4,7 +4,7 @@ import collections
 import io
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from zoo.archive.differences import REPEATS, gathered, mean_and_deviation, setting_of
 from zoo.archive.summary import Metric, Summary
 from zoo.telemetry.findings import Verdict
+from zoo.telemetry.language import LABEL, label, named, padded, say
 
 if TYPE_CHECKING:  # they import Keras
     from zoo.telemetry.history import GradientHistory
@@ -20,11 +21,6 @@ if TYPE_CHECKING:  # they import Keras
 
 BAR = 32
 MOST_ROWS = 24
-STOPPED: dict[str | None, str] = {
-    None: "",
-    "hopeless": ", stopped as hopeless",
-    "not finite": ", stopped as its loss was not finite",
-}
 
 
 def run_block(summary: Summary, history: "GradientHistory | None", viewer: str | None) -> str:
@@ -38,32 +34,45 @@ def run_block(summary: Summary, history: "GradientHistory | None", viewer: str |
     tested = "  ".join(f"{key[5:]} {value:.4g}" for key, value in summary.metrics.items() if key.startswith("test_"))
     lines = [
         "─" * min(79, shutil.get_terminal_size().columns),
-        f"trained   {summary.name}",
-        f"          {summary.parameters:,} parameters, {summary.epochs} epochs, {duration(summary.seconds)}"
-        + STOPPED[summary.stopped],
-        f"test      {tested}",
+        f"{label('trained')}{summary.name}",
+        " " * LABEL
+        + say(
+            "{parameters:,} parameters, {epochs} epochs, {duration}{stopped}",
+            parameters=summary.parameters,
+            epochs=summary.epochs,
+            duration=duration(summary.seconds),
+            stopped=_stopped(summary.stopped),
+        ),
+        f"{label('test')}{tested}",
     ]
     if summary.verdict:
-        lines.append(f"verdict   {summary.verdict.name}: {summary.verdict.told}")
+        lines.append(f"{label('verdict')}{summary.verdict.headline}")
         lines += tries(summary.verdict)
         lines += found(summary.verdict)
     lines += flight_lines(summary.flight, history, summary.folder)
     if history is not None and len(history):
         lines += [
             "",
-            "gradient norm of each layer, median over the last epoch, log scale",
+            say("gradient norm of each layer, median over the last epoch, log scale"),
             *profile_bars(history.layers, history.last_profile),
         ]
-    lines += ["", f"files     {summary.folder}"]
+    lines += ["", f"{label('files')}{summary.folder}"]
     if viewer:
-        lines.append(f"compare   {viewer}   (MLflow on http://127.0.0.1:5000)")
+        lines.append(label("compare") + say("{viewer}   (MLflow on http://127.0.0.1:5000)", viewer=viewer))
     return "\n".join(lines)
+
+
+def _stopped(why: str | None) -> str:
+    """What ended a training before its last epoch, as the end of a line."""
+    if why is None:
+        return ""
+    return say(", stopped as hopeless" if why == "hopeless" else ", stopped as its loss was not finite")
 
 
 def tries(verdict: Verdict) -> list[str]:
     """Return up to three lines on what to try: overrides, or where the run's model heeds none, changes to its code."""
-    told = (verdict.remedies or [f"{cure.name}: {cure.change}" for cure in verdict.cures])[:3]
-    return [f"{'try' if i == 0 else '':10}{line}" for i, line in enumerate(told)]
+    told = (verdict.remedies or [cure.short for cure in verdict.cures])[:3]
+    return [(" " * LABEL if i else label("try")) + line for i, line in enumerate(told)]
 
 
 def found(verdict: Verdict, *, notes: bool = False) -> list[str]:
@@ -71,14 +80,14 @@ def found(verdict: Verdict, *, notes: bool = False) -> list[str]:
     told = verdict.further if notes else [finding for finding in verdict.further if finding.fault][:3]
     lines = []
     for finding in told:
-        lines.append(f"{'found' if finding.fault else 'note':10}{finding.told}")
-        lines += [f"{'':10}try {cure.change}" for cure in finding.cures[:1]]
+        lines.append(f"{label('found') if finding.fault else label('note')}{finding.told}")
+        lines += [" " * LABEL + say("try {change}", change=say(cure.change)) for cure in finding.cures[:1]]
     return lines
 
 
 def verdict_word(summary: Summary) -> str:
     """Return the verdict's name with its confidence, `vanishing 0.95`; what became of a run that did not finish."""
-    return f"{summary.word} {summary.confidence:.2f}" if summary.confidence else summary.word
+    return f"{named(summary.word)} {summary.confidence:.2f}" if summary.confidence else named(summary.word)
 
 
 def flight_lines(flight: Mapping[str, Any] | None, history: "GradientHistory | None", folder: Path) -> list[str]:
@@ -93,37 +102,60 @@ def flight_lines(flight: Mapping[str, Any] | None, history: "GradientHistory | N
         overflown = 0 if history is None else np.count_nonzero(~np.isfinite(history.global_norm))
         if history is None or not overflown:
             return []
-        return [f"overflow  in {overflown} of {len(history)} steps, which loss scaling or clipping made good"]
+        told = say(
+            "in {count} of {all} steps, which loss scaling or clipping made good", count=overflown, all=len(history)
+        )
+        return [label("overflow") + told]
     failed, first = flight["variables"], flight["first"]
     if first == "loss":
-        first = "the loss" + (f", and from it the gradients of {len(failed)} variables" if failed else "")
+        first = say(
+            "the loss, and from it the gradients of {count} variables" if failed else "the loss", count=len(failed)
+        )
     elif len(failed) > 1:
-        first += f" (gradient; {len(failed) - 1} more with it)"
-    came = "nothing foretold it"
+        first = say("{first} (gradient; {count} more with it)", first=first, count=len(failed) - 1)
+    came = say("nothing foretold it")
     if flight["rises_from"] < flight["step"]:
-        came = f"gradients rose from step {flight['rises_from']} on"
-        came += f", {flight['grown']} most" if flight["grown"] else ""
-    after = f"; {flight['finite_after']} later steps were finite" if flight["finite_after"] else ""
+        came = say(
+            "gradients rose from step {step} on, {grown} most"
+            if flight["grown"]
+            else "gradients rose from step {step} on",
+            step=flight["rises_from"],
+            grown=flight["grown"],
+        )
+    if flight["finite_after"]:
+        came = say("{came}; {count} later steps were finite", came=came, count=flight["finite_after"])
     samples = ", ".join(map(str, flight["indices"][:5])) + (", ..." if len(flight["indices"]) > 5 else "")
-    samples = f"batch of {len(flight['indices'])}: {samples}" if flight["indices"] else "steps are not batches"
+    samples = say(
+        "batch of {count}: {samples}" if flight["indices"] else "steps are not batches",
+        count=len(flight["indices"]),
+        samples=samples,
+    )
     if flight["suspects"]:
         odd = flight["suspects"][0]
-        samples = (
-            f"{odd['index']} (row {odd['row']} of the source) in step {odd['step']} stands out by a value of "
-            f"{float(odd['largest']):.1e}; {samples}"
+        samples = say(
+            "{index} (row {row} of the source) in step {step} stands out by a value of {largest:.1e}; {samples}",
+            index=odd["index"],
+            row=odd["row"],
+            step=odd["step"],
+            largest=float(odd["largest"]),
+            samples=samples,
         )
+    where = {"step": flight["step"], "epoch": flight["epoch"] + 1}
     return [
-        f"failed    step {flight['step']}, epoch {flight['epoch'] + 1}: {first}; {came}{after}",
-        f"samples   {samples}",
-        f"flight    {folder / 'flight.json'}, and the steps before in flight.csv",
+        label("failed") + say("step {step}, epoch {epoch}: {first}; {came}", first=first, came=came, **where),
+        label("samples") + samples,
+        label("flight") + say("{path}, and the steps before in flight.csv", path=folder / "flight.json"),
     ]
 
 
 def preflight_block(name: str, parameters: int, verdict: Verdict, probe: "Probe") -> str:
     """Return what `preflight=true` prints: the back-propagated gradient of each layer before the first step."""
-    lines = ["─" * min(79, shutil.get_terminal_size().columns), f"built     {name}: {parameters:,} parameters"]
+    lines = [
+        "─" * min(79, shutil.get_terminal_size().columns),
+        label("built") + say("{name}: {parameters:,} parameters", name=name, parameters=parameters),
+    ]
     lines += tries(verdict)
-    lines += ["", "gradient that comes back to each layer's output, per sample, log scale"]
+    lines += ["", say("gradient that comes back to each layer's output, per sample, log scale")]
     return "\n".join(lines + profile_bars(probe.layers, probe.delta_norm))
 
 
@@ -138,12 +170,12 @@ def profile_bars(layers: list[str], profile: np.ndarray) -> list[str]:
     for i in shown:
         value = profile[i]
         if not np.isfinite(value):
-            bar = "not finite"
+            bar = say("not finite")
         elif value == 0:
             bar = ""
         else:
             bar = blocks(float((np.log10(value) - low) / (high - low) * BAR))
-        lines.append(f"{layers[i]:{width}}  {bar:{BAR}}  {value:.2e}")
+        lines.append(f"{layers[i]:{width}}  {padded(bar, BAR)}  {value:.2e}")
     return lines
 
 
@@ -158,12 +190,12 @@ def progress_line(done: int, total: int, summary: Summary, keys: list[str], left
 
     Where it is not known how many there will be, `left` is `None`, and the total is not told.
     """
-    name, eta = differing(summary, keys), "" if left is None else f"  ETA {duration(left)}"
+    name, eta = differing(summary, keys), "" if left is None else "  " + say("ETA {duration}", duration=duration(left))
     which = f"{done}" if left is None else f"{done}/{total}"
     if not summary.finished:
-        return f"{which}  {name}  {summary.status}: {summary.reason}{eta}"
+        return f"{which}  {name}  {named(summary.status)}: {summary.reason}{eta}"
     key, value = summary.metric
-    return f"{which}  {name}  {summary.word}  {key} {value:.4g}  {duration(summary.seconds)}{eta}"
+    return f"{which}  {name}  {named(summary.word)}  {key} {value:.4g}  {duration(summary.seconds)}{eta}"
 
 
 def differing(summary: Summary, keys: list[str]) -> str:
@@ -186,18 +218,22 @@ def sweep_table(runs: Sequence[Summary], title: str, keys: list[str]) -> str:
     Runs that differ in seed or fold alone share a row: mean ± deviation, the best validation first,
     since that is what a choice may be made by.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     shown = [key for key in keys if key not in REPEATS]
     if shown != keys:
         header, rows = _grouped_rows(gathered(runs, lambda run: setting_of(run, shown)), shown)
     else:
         header, rows = _run_rows(runs, shown)
+    return drawn_table(title, header, rows, words={say("verdict"), *shown})
+
+
+def drawn_table(title: str, header: list[str], rows: list[list[str]], words: Collection[str]) -> str:
+    """Return a table for the terminal, with the columns of `words` to the left, and the others, of numbers, right."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", show_edge=False)
     for name in header:
-        known = name in ("verdict", *shown)
-        table.add_column(name, overflow="fold", justify="left" if known else "right")
+        table.add_column(name, overflow="fold", justify="left" if name in words else "right")
     for row in rows:
         table.add_row(*row)
     text = io.StringIO()
@@ -219,7 +255,7 @@ def _run_rows(runs: Sequence[Summary], keys: list[str]) -> tuple[list[str], list
         else:
             row += ["", "", ""]
         rows.append(row)
-    return [*keys, "verdict", metric, "reaches first layer", "seconds"], rows
+    return [*keys, say("verdict"), metric, say("reaches first layer"), say("seconds")], rows
 
 
 def _grouped_rows(groups: list[list[Summary]], keys: list[str]) -> tuple[list[str], list[list[str]]]:
@@ -249,12 +285,12 @@ def _grouped_rows(groups: list[list[Summary]], keys: list[str]) -> tuple[list[st
             [
                 *(short(chosen.get(key, "")) for key in keys),
                 str(len(groups[i])),
-                ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
+                ", ".join(f"{count} {named(verdict)}" for verdict, count in counts.items()),
                 *told,
                 f"{sum(run.seconds for run in done[i]):.1f}",
             ]
         )
-    return [*keys, "runs", "verdict", validation, metric, "seconds"], rows
+    return [*keys, say("runs"), say("verdict"), validation, metric, say("seconds")], rows
 
 
 def _validation(metric: str) -> str:
@@ -283,7 +319,7 @@ def _other(own: str, metric: str) -> str:
 def duration(seconds: float) -> str:
     """75 -> '1 min 15 s'."""
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return say("{seconds:.0f} s", seconds=seconds)
     if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+        return say("{minutes:.0f} min {seconds:.0f} s", minutes=seconds // 60, seconds=seconds % 60)
+    return say("{hours:.0f} h {minutes:.0f} min", hours=seconds // 3600, minutes=seconds % 3600 // 60)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo.config import CONF, check_loss, compares_classes, resolved
 from zoo.errors import UserError, explain
@@ -95,13 +95,18 @@ def _located(path: str):
 
 
 def choices(cfg: DictConfig) -> dict:
-    """Return the five choices of the study as `zoo.models.blocks.Blocks` takes them."""
+    """Return the six choices of the study as `zoo.models.blocks.Blocks` takes them."""
+    regularizer = cfg.regularizer.copy()
+    with open_dict(regularizer):
+        of_biases = regularizer.pop("biases", False)
     return {
         "activation": _made(cfg.activation),
         "initializer": instantiate(cfg.initializer.kernel),
         "bias_initializer": instantiate(cfg.initializer.bias),
         "normalization": _made(cfg.normalization),
-        "regularizer": _made(cfg.regularizer),
+        "regularizer": _made(regularizer),
+        "bias_regularizer": _made(regularizer) if of_biases else None,
+        "constraint": _made(cfg.constraint),
         "dropout": cfg.dropout.rate,
     }
 
@@ -134,7 +139,8 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
         rate = schedules.Gentler(rate, first, gentler.get("rate_factor", 1.0), rise)
     make = instantiate(cfg.optimizer, learning_rate=rate, _partial_=True)
     options = dict(cfg.clipping)
-    function: Any = optimizers.normalized(make.func) if options.pop("normalize", False) else make.func
+    normalize = options.pop("normalize", False)
+    function: Any = optimizers.normalized(make.func, whole=normalize == "whole") if normalize else make.func
     if "global_clipnorm" in gentler:
         function = optimizers.clipped_from(function, first, gentler["global_clipnorm"])
     loss = instantiate(cfg.loss)

@@ -81,6 +81,8 @@ class Job:
         try:
             known = json.loads((state / "job.json").read_text(encoding="utf-8"))
             cfg = OmegaConf.create((folder / "config.yaml").read_text(encoding="utf-8"))
+            # What an earlier version did not have: it did nothing.
+            cfg = OmegaConf.merge({"gentler": {}, "constraint": {}, "language": "en"}, cfg)
             assert isinstance(cfg, DictConfig)
             check(cfg)
             return cls(folder.resolve(), None, known["overrides"], known["choices"], again=True), cfg
@@ -102,7 +104,7 @@ class Record:
     def __init__(self, cfg: DictConfig, job: Job):
         self.cfg, self.folder, self.sweep, self.again = cfg, job.folder, job.sweep, job.again
         self.overrides, self.choices, self.curing = job.overrides, job.choices, job.curing
-        hidden = ("model=", "data=", "hydra", "tracking", "verbose", "resume")
+        hidden = ("model=", "data=", "hydra", "tracking", "verbose", "resume", "language")
         given = [override for override in job.overrides if not override.startswith(hidden)]
         self.name = " ".join([f"{job.choices['model']} on {job.choices['data']}", *given])
         self.log: RunLog | None = None
@@ -262,6 +264,13 @@ class Record:
             draw_if_possible(self.folder)
         self._end(summary)
 
+    def foretell(self, **content) -> None:
+        """Leave nothing of a preflight but, for the table of its sweep, what is known before the first step."""
+        if self.sweep is None:
+            self.drop()
+        else:
+            self._end(self.summary(Status.FINISHED, **content))
+
     def fail(self, error: Exception) -> None:
         """Record the reason for which the run failed, unless nothing was begun and a person stands by to read it."""
         if self.concluded:
@@ -275,6 +284,9 @@ class Record:
             # Cut off, not at fault: it goes on from its last epoch once there is space. Nor is there any to say so.
             with contextlib.suppress(Exception):
                 self.end(Status.KILLED, reason)
+            return
+        if self.cfg.preflight:
+            self._end(self.summary(Status.FAILED, reason=reason))
             return
         if not self.began:
             self.begin()

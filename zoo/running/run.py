@@ -24,6 +24,7 @@ from zoo.running import make
 from zoo.running.record import Job, Record
 from zoo.startup import start
 from zoo.telemetry.findings import Verdict
+from zoo.telemetry.language import label, use_language
 
 if TYPE_CHECKING:  # they import Keras
     import keras
@@ -81,11 +82,12 @@ def _resumed(given: DictConfig, job: Job) -> tuple[DictConfig, Job]:
     """Return the config and the job of the run in `given.resume`; how much is told and drawn may be chosen anew."""
     if job.folder.is_dir() and not any(job.folder.iterdir()):
         job.folder.rmdir()  # Hydra made it for a new run
-    others = [word for word in job.overrides if word.partition("=")[0] not in ("resume", "verbose", "pictures")]
+    free = ("resume", "verbose", "pictures", "language")
+    others = [word for word in job.overrides if word.partition("=")[0] not in free]
     if others:
         raise UserError(f"resume={given.resume} goes on with the run as it was begun: leave out {' '.join(others)}.")
     job, cfg = Job.left_in(Path(given.resume))
-    cfg.verbose, cfg.pictures = given.verbose, given.pictures
+    cfg.verbose, cfg.pictures, cfg.language = given.verbose, given.pictures, given.language
     return cfg, job
 
 
@@ -105,6 +107,7 @@ def run(cfg: DictConfig, job: Job | None = None) -> Result:
         check(cfg)
         hide(cfg)
         job = Job.alone(cfg)
+    use_language(cfg.language)
     record = Record(cfg, job)
     if finished := record.finished():
         return Result(finished, finished.metrics.get(cfg.objective, math.nan))
@@ -129,7 +132,7 @@ def _run(cfg: DictConfig, record: Record) -> Result:
     training = prepare(cfg, record)
     foretold = foretell(cfg, record, training)
     if cfg.preflight:
-        return _preflight(record, training, foretold)
+        return _preflight(cfg, record, training, foretold)
     fit(cfg, record, training)
     summary = judge(cfg, record, training)
     conclude(cfg, record, training, summary)
@@ -222,18 +225,31 @@ def foretell(cfg: DictConfig, record: Record, training: Training) -> Verdict | N
     foretold = _fitting(cfg, diagnose(probes=training.probes.results, baseline=training.baseline))
     if training.examination is not None:
         foretold = dataclasses.replace(foretold, findings=training.examination.checkup().findings)
-    if cfg.preflight or (cfg.verbose and record.sweep is None):
-        print(f"step 0    {foretold.name}: {foretold.told}")
-        print("".join(f"{line}\n" for line in report.found(foretold, notes=cfg.preflight)), end="", flush=True)
+    if cfg.verbose and record.sweep is None and not cfg.preflight:
+        print("\n".join(_told(foretold)), flush=True)
     return foretold
 
 
-def _preflight(record: Record, training: Training, foretold: Verdict | None) -> Result:
-    record.drop()
+def _told(foretold: Verdict, notes: bool = False) -> list[str]:
+    return [f"{label('step 0')}{foretold.headline}", *report.found(foretold, notes=notes)]
+
+
+def _preflight(cfg: DictConfig, record: Record, training: Training, foretold: Verdict | None) -> Result:
+    parameters, seconds = training.parameters, time.perf_counter() - training.began
     if foretold is None or training.probes is None:
+        record.foretell(parameters=parameters, seconds=seconds, metrics={"loss": math.nan})
         return Result(None, math.nan, training.model)
     first = training.probes.results[0]
-    print(report.preflight_block(record.name, training.parameters, foretold, first))
+    if record.sweep is None or cfg.verbose == 2:  # the table of a sweep tells enough, unless more is asked for
+        block = report.preflight_block(record.name, parameters, foretold, first)
+        print("\n".join([*_told(foretold, notes=True), block]), flush=True)
+    record.foretell(
+        parameters=parameters,
+        seconds=seconds,
+        verdict=foretold,
+        metrics={"loss": first.loss},
+        arriving=None if math.isnan(first.arriving) else [first.arriving],
+    )
     return Result(None, first.loss, training.model, probes=training.probes)
 
 

@@ -25,11 +25,14 @@ from zoo.errors import UserError, disk_full, tell
 from zoo.interrupts import hear_hangup_alone, interrupted_by
 from zoo.report import text as report
 from zoo.report.cured import cured_block
+from zoo.report.foretold import foretold_table
 from zoo.sweeping.cure import FILE as FILE_OF_CURES
 from zoo.sweeping.cure import read_cured
 from zoo.sweeping.hydra_private import composed_once
 from zoo.sweeping.plan import Plan
+from zoo.sweeping.preflight import Foretelling, passing_folder
 from zoo.sweeping.progress import Progress
+from zoo.telemetry.language import label, say, use_language
 
 if TYPE_CHECKING:
     from zoo.tracking import RunLog
@@ -57,22 +60,39 @@ class Sweep(Callback):
         """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
         with _leaving():
             check(config)
+            use_language(config.language)
             interrupted_by(signal.SIGINT, signal.SIGTERM)  # as by Ctrl-C: what runs is ended in order
             hear_hangup_alone()
             _hide_password(config)  # before the words of the command are taken down
             self.plan = Plan.of(config)
+            if config.preflight:
+                self._pass(config)
+                return
             self._settle(config)
             self._open(config)
         self.unwind.enter_context(composed_once())
         done = self._clear()
         if config.verbose:
-            before = f", {done} of them finished before" if done else ""
-            print(f"sweep {self.name}: {self.plan.told}{before}", flush=True)
+            before = say(", {done} of them finished before", done=done) if done else ""
+            print(say("sweep {name}: {told}{before}", name=self.name, told=self.plan.told, before=before), flush=True)
         self.progress = Progress(
             self.folder, self.plan.total, self.plan.varying, done, shown=bool(config.verbose), most=self.plan.open
         )
         self.progress.start()
         atexit.register(self._interrupted)
+
+    def _pass(self, config: DictConfig) -> None:
+        """Begin a sweep that trains nothing, and of which nothing is kept."""
+        atexit.register(self.unwind.close)
+        self.folder = self.unwind.enter_context(passing_folder(config))
+        _lay(config, self.folder)
+        SweepFolder(self.folder).write(**dataclasses.asdict(self.plan))
+        self.unwind.enter_context(composed_once())
+        if config.verbose:
+            print(say("preflight of {runs}, none of which is trained", runs=self.plan.told), flush=True)
+        self.progress = Foretelling(self.folder, self.plan.total, self.plan.varying, 0, shown=bool(config.verbose))
+        self.progress.start()
+        self.unwind.callback(self.progress.stop)  # before what it watches is gone
 
     def _settle(self, config: DictConfig) -> None:
         """Find the folder: a new one, or the one that the same sweep left."""
@@ -86,10 +106,7 @@ class Sweep(Callback):
             known = find(self.folder.parent, identity, None if any_code else code)
         if known is not None:
             self.folder = known
-            with open_dict(config):
-                config.hydra.sweep.dir = str(known)
-            # Each job's config is composed anew, from these.
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{known}'")
+            _lay(config, known)
         elif chosen and (content := SweepFolder(self.folder).read()):
             same = content.get("identity") == identity and (any_code or content.get("code") == code)
             if not (resume and same and identity):
@@ -151,12 +168,15 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the comparison, close the sweep's run, and exit with 1 if a job failed."""
+        if config.preflight:
+            self._foretold()
+            return
         atexit.unregister(self._interrupted)
         self.unwind.close()
         self.progress.stop()
         runs = SweepFolder(self.folder).summaries()
         failed = [run for run in runs if not run.finished]
-        missing = 0 if config.preflight or self.plan.open else self.plan.total - len(runs)
+        missing = 0 if self.plan.open else self.plan.total - len(runs)
         cured = read_cured(self.folder) if self.plan.open else []
         written = []
         with _as_far_as_the_disk_goes():
@@ -175,13 +195,10 @@ class Sweep(Callback):
         if self.plan.open:
             print(cured_block(cured, runs))
         elif (config.verbose or failed) and runs:
-            print(report.sweep_table(runs, f"sweep {self.name}", self.plan.varying))
-        for run in failed:
-            print(f"{run.status} {run.name}: {run.reason or 'it was cut off, and could not say why'}", file=sys.stderr)
-        if missing:
-            print(f"{missing} of {self.plan.total} runs left no record", file=sys.stderr)
+            print(report.sweep_table(runs, say("sweep {name}", name=self.name), self.plan.varying))
+        self._tell_of(failed, missing)
         if config.verbose and written and not cured:
-            print(f"compare   {written[0]}")
+            print(f"{label('compare')}{written[0]}")
         if unsent := [run for run in runs if (run.folder / STATE / "journal.jsonl").is_file()]:
             print(
                 f"{len(unsent)} runs are not in the tracking store as they are here; send them with "
@@ -198,6 +215,24 @@ class Sweep(Callback):
             failed = [run for run in failed if run.folder.name in {one["before"] for one in cured}]
         if failed or missing:
             raise SystemExit(1)
+
+    def _foretold(self) -> None:
+        """Print what is foretold of each job, and exit with 1 if one could not be built."""
+        self.progress.stop()
+        runs = SweepFolder(self.folder).summaries()
+        self.unwind.close()
+        failed, missing = [run for run in runs if not run.finished], self.plan.total - len(runs)
+        if runs:
+            print(foretold_table(runs, say("preflight of {runs}", runs=self.plan.told), self.plan.varying))
+        self._tell_of(failed, missing)
+        if failed or missing:
+            raise SystemExit(1)
+
+    def _tell_of(self, failed: list[Summary], missing: int) -> None:
+        for run in failed:
+            print(f"{run.status} {run.name}: {run.reason or 'it was cut off, and could not say why'}", file=sys.stderr)
+        if missing:
+            print(f"{missing} of {self.plan.total} runs left no record", file=sys.stderr)
 
     def _interrupted(self) -> None:
         """Say how things stand if the command ends before the sweep does."""
@@ -237,6 +272,14 @@ class Sweep(Callback):
         log.set_tags(tags)
         log.log_files([path.name for path in written])
         log.end("FAILED" if failed else "FINISHED")
+
+
+def _lay(config: DictConfig, folder: Path) -> None:
+    """Let a sweep lie in this folder, and not in the one that its config names."""
+    with open_dict(config):
+        config.hydra.sweep.dir = str(folder)
+    # Each job's config is composed anew, from these.
+    config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
 
 
 def _hide_password(config: DictConfig) -> None:

@@ -25,6 +25,7 @@ from zoo.sweeping.identity import effective
 from zoo.sweeping.words import Words, key_of, merged
 from zoo.telemetry.breaking import sound_epoch
 from zoo.telemetry.findings import Verdict
+from zoo.telemetry.language import named, say
 
 FILE = "cure.json"
 # Remedies of `conf/remedy` that fit what ails, beside those that the verdict names.
@@ -332,7 +333,8 @@ def _value(summary: Summary, metric: str) -> float:
 
 
 def _uncured(case: _Case) -> Cured:
-    told = f"none of {len({changes for changes, _ in case.seen})} changes came out better than the run as it was"
+    count = len({changes for changes, _ in case.seen})
+    told = say("none of {count} changes came out better than the run as it was", count=count)
     return Cured(case.words, case.before, metric=case.metric, reason=told)
 
 
@@ -347,16 +349,24 @@ def _judged(
     sign = -1 if less_is_better(case.metric) else 1
     reasons = []
     if after.verdict is None or after.verdict.name != "healthy":
-        reasons.append(f"the verdict with the changes is {after.word}")
+        reasons.append(say("the verdict with the changes is {verdict}", verdict=named(after.word)))
     a, b = ([v for v in values[name] if math.isfinite(v)] for name in ("after", "before"))
     if len(a) < SEEDS:
-        reasons.append(f"{len(a)} of {SEEDS} seeds came to an end")
+        reasons.append(say("{count} of {all} seeds came to an end", count=len(a), all=SEEDS))
     elif len(b):
         deviation = max(statistics.stdev(v) if len(v) > 1 else 0.0 for v in (a, b))
         gain = sign * (statistics.mean(a) - statistics.mean(b))
         if not gain > deviation:
-            reasons.append(f"{case.metric} is better by {gain:.3g}, and seeds differ by {deviation:.3g}")
-    return Cured(case.words, case.before, after, changes, without, case.metric, values, not reasons, "; ".join(reasons))
+            reasons.append(
+                say(
+                    "{metric} is better by {gain:.3g}, and seeds differ by {deviation:.3g}",
+                    metric=case.metric,
+                    gain=gain,
+                    deviation=deviation,
+                )
+            )
+    why = say("; ").join(reasons)
+    return Cured(case.words, case.before, after, changes, without, case.metric, values, not reasons, why)
 
 
 def _finite(value: float) -> float | None:

@@ -12,6 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+HERE = ("JoblibLauncher", "BasicLauncher", "LocalLauncher")  # ours, Hydra's own, and submitit's
 
 
 def is_grid(config: DictConfig) -> bool:
@@ -22,6 +23,11 @@ def is_grid(config: DictConfig) -> bool:
 def cures(config: DictConfig) -> bool:
     """Whether the sweeper is ours, which tries every combination, and then what may cure."""
     return str(config.hydra.sweeper._target_).startswith("hydra_plugins.gradient_zoo.cure_sweeper")
+
+
+def stays_here(config: DictConfig) -> bool:
+    """Whether the launcher does all jobs on this machine."""
+    return str(config.hydra.launcher._target_).rpartition(".")[2] in HERE
 
 
 def grid(config: DictConfig) -> list[list[str]]:

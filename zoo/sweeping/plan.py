@@ -11,6 +11,7 @@ from zoo.errors import UserError
 from zoo.sweeping import hydra_private
 from zoo.sweeping.cure import MOST, longest
 from zoo.sweeping.identity import code_of, identity_of
+from zoo.telemetry.language import say
 
 MANY = 200  # jobs, from which on one waits long enough to be told
 
@@ -40,10 +41,14 @@ class Plan:
     def told(self) -> str:
         """How many runs there will be."""
         if not self.open:
-            return f"{self.total} runs"
+            return say("{count} runs", count=self.total)
         first = self.total // (1 + MOST)
-        which = "the run" if first == 1 else f"{first} runs"
-        return f"{which}, and after each that is sick at most {MOST} more, of {longest(self.epochs)} epochs together"
+        return say(
+            "{runs}, and after each that is sick at most {most} more, of {epochs} epochs together",
+            runs=say("the run" if first == 1 else "{count} runs", count=first),
+            most=MOST,
+            epochs=longest(self.epochs),
+        )
 
     @classmethod
     def of(cls, config: DictConfig) -> "Plan":
@@ -68,6 +73,8 @@ class Plan:
         composed = [hydra_private.composed(config, words) for words in jobs]
         for job in composed:
             check(job)
+            if job.preflight != config.preflight:
+                raise UserError("preflight=true is for all jobs of a command or for none: say it once.")
         identity, code = identity_of(composed), code_of(composed)
         if cures:
             most = len(jobs) * (1 + MOST)

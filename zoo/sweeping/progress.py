@@ -9,6 +9,7 @@ from zoo.archive.lock import STATE
 from zoo.archive.summary import FILE, Summary
 from zoo.archive.sweep import SweepFolder
 from zoo.report import text as report
+from zoo.telemetry.language import say
 
 INTERVAL = 0.25  # seconds between two looks
 
@@ -64,7 +65,7 @@ class Progress:
                 live.update(self.line())
             self._look(console.print)
 
-    def _look(self, say) -> None:
+    def _look(self, tell) -> None:
         """Tell of each run that has ended since the last look."""
         for number in list(self._open):
             if not (self.folder.job(number) / FILE).is_file():
@@ -77,7 +78,7 @@ class Progress:
             elif self.best is None or summary.metric.rank < self.best.metric.rank:
                 self.best = summary
             left = None if self.most else self._left()
-            say(report.progress_line(self.done, self.total, summary, self.keys, left))
+            tell(report.progress_line(self.done, self.total, summary, self.keys, left))
             sys.stdout.flush()
 
     def _left(self) -> float:
@@ -88,10 +89,13 @@ class Progress:
     def line(self) -> str:
         """Return `12/48 done, 2 running, 1 failed, ETA 3 min, best test_accuracy 0.95: model.depth=5`."""
         running = sum((self.folder.job(number) / STATE / "lock").is_file() for number in self._open)
-        parts = [f"{self.done}/{self.total} done" if not self.most else f"{self.done} done", f"{running} running"]
-        parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"ETA {report.duration(self._left())}"] if self.done > self.before and not self.most else []
+        done = f"{self.done}" if self.most else f"{self.done}/{self.total}"
+        parts = [say("{count} done", count=done), say("{count} running", count=running)]
+        parts += [say("{count} failed", count=self.failed)] if self.failed else []
+        if self.done > self.before and not self.most:
+            parts.append(say("ETA {duration}", duration=report.duration(self._left())))
         if self.best is not None:
             name, value = self.best.metric
-            parts.append(f"best {name} {value:.4g}: {report.differing(self.best, self.keys)}")
-        return ", ".join(parts)
+            differing = report.differing(self.best, self.keys)
+            parts.append(say("best {name} {value:.4g}: {differing}", name=name, value=value, differing=differing))
+        return say(", ").join(parts)

@@ -41,7 +41,7 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
         except OSError as error:
             raise UserError(f"hydra.launcher.address={address}: no Ray cluster answers there ({error}).") from error
     # What the jobs share with the command: where it was given, and where its runs are recorded.
-    names = ("GRADIENT_ZOO_HOME", "KERAS_BACKEND", "MLFLOW_TRACKING_URI")
+    names = ("GRADIENT_ZOO_HOME", "GRADIENT_ZOO_LANGUAGE", "KERAS_BACKEND", "MLFLOW_TRACKING_URI")
     environment = {name: masked(os.environ[name]) for name in names if name in os.environ}
     # Not with the environment, which Ray's own pages show.
     secrets = {name: os.environ[name] for name in (USER, PASSWORD, TOKEN) if name in os.environ}

@@ -28,6 +28,7 @@ TRIES = 3  # of a job whose process dies without having finished an epoch
 GROWTH = 300 * 2**20  # bytes by which a worker may outgrow its first job before a new one takes its place
 GRACE = 20.0  # seconds for runs to be recorded as KILLED when the sweep is interrupted
 WATCH = 1.0  # seconds between two looks at whether the sweep is still there, or was told to end
+_resting = threading.Event()  # in a worker: between two jobs, where an interrupt would cut a result in two
 
 
 class Workers:
@@ -187,14 +188,17 @@ def returned(value: float) -> JobReturn:
 
 
 def _begin(parent: int, cwd: str) -> None:
-    """Set up a new process: the first interrupt ends its job, and so does the end of the sweep's own process."""
+    """Set up a new process: the first interrupt ends its job, and so does the end of the sweep's own process.
+
+    Between two jobs nothing is raised: half of a result in the pipe would be waited for without end.
+    """
 
     begun, heard = False, False
 
     def interrupted(*_) -> None:
         nonlocal heard
-        told_to_end.set()  # before all is set up nothing is raised: the first job asks
-        if heard or not begun:
+        told_to_end.set()  # before all is set up nothing is raised, nor between two jobs: the next job asks
+        if heard or not begun or _resting.is_set():
             return
         heard = True
         raise KeyboardInterrupt
@@ -203,10 +207,12 @@ def _begin(parent: int, cwd: str) -> None:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             sys.__unraisablehook__(unraisable)
             return
-        # Raised within a destructor, where Python drops it: once more, a little later.
+        threading.Timer(0.01, again).start()  # raised within a destructor, where Python drops it
+
+    def again() -> None:
         nonlocal heard
         heard = False
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+        os.kill(os.getpid(), signal.SIGINT)
 
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
@@ -217,7 +223,7 @@ def _begin(parent: int, cwd: str) -> None:
         while os.getppid() == parent:
             time.sleep(WATCH)
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(GRACE)
+        _resting.wait(GRACE)
         os._exit(1)
 
     threading.Thread(target=watch, name="watch", daemon=True).start()
@@ -237,6 +243,14 @@ def _import() -> None:
 
 def execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
     """Do one job as Hydra does it; return what it returned, and this process' memory in bytes."""
+    _resting.clear()
+    try:
+        return _execute(number, overrides, config_loader, config, task_function)
+    finally:
+        _resting.set()
+
+
+def _execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
     import gc
 
     from hydra import version

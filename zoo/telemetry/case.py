@@ -13,6 +13,7 @@ from zoo.telemetry.evidence import FELL, Depth, Loss
 from zoo.telemetry.faults import FAILING, Fault, fault_of
 from zoo.telemetry.findings import Verdict
 from zoo.telemetry.history import GradientHistory
+from zoo.telemetry.language import say
 from zoo.telemetry.probe import Probe
 
 LASTING = 2  # epochs of the same evidence before a verdict is certain enough to stop for: some trainings recover
@@ -22,7 +23,6 @@ NAMES = ("healthy", "vanishing", "exploding", "dead", "saturated", "stalled", "u
 LASTED, CLEAR, SEEN, PASSING, FORETOLD_SO = 0.99, 0.96, 0.94, 0.91, 0.83
 RESTS = 1.2  # times as much arrives, or varies, as an epoch ago: less has ceased to change (tuning half)
 ARRIVED = 0.01  # of the first steps' gradient: with less a training has come to rest
-CONSTANT = "what the best constant answer costs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +76,16 @@ class Case:
     @property
     def told(self) -> str:
         """What the loss has come to."""
-        loss = f"the loss is {w.number(self.loss.judged)}"
+        loss = say("the loss is {loss}", loss=w.number(self.loss.judged))
         if np.isfinite(self.loss.best_constant) and not self.loss.share >= 0:
-            return f"{loss}, and {CONSTANT} is {w.number(self.loss.best_constant)}"
-        return f"{loss}, {w.of(self.loss.share, CONSTANT)}" if np.isfinite(self.loss.share) else loss
+            return say(
+                "{loss}, and what the best constant answer costs is {constant}",
+                loss=loss,
+                constant=w.number(self.loss.best_constant),
+            )
+        if not np.isfinite(self.loss.share):
+            return loss
+        return say("{loss}, {share}", loss=loss, share=w.of(self.loss.share, w.constant()))
 
     @property
     def epoch_end(self) -> int:
@@ -127,11 +133,18 @@ def broken(case: Case, fault: Fault, place: Depth, *, since: int, lasting: bool)
         "saturated": float(place.saturated[index]),
     }
     evidence = case.evidence() | {name: value for name, value in evidence.items() if np.isfinite(value)}
-    where = {"time": f"along time, in {fault.layer}", "loss": "behind the last layer"}.get(
-        fault.along, f"at {fault.layer}"
+    if fault.along == "loss":
+        where = say("behind the last layer")
+    else:
+        where = say("along time, in {layer}" if fault.along == "time" else "at {layer}", layer=fault.layer)
+    sentence = say(
+        "before the first step {told}; it breaks {where}, because {because}."
+        if since == 0 and case.steps
+        else "{told}; it breaks {where}, because {because}.",
+        told=told_of(fault),
+        where=where,
+        because=fault.because,
     )
-    when = "before the first step " if since == 0 and case.steps else ""
-    sentence = f"{when}{told_of(fault)}; it breaks {where}, because {fault.because}."
     confidence = LASTED if lasting else SEEN if case.steps else FORETOLD_SO
     cures = case.cures(fault.name, fault, began=since > 0)
     return Verdict(fault.name, fault.layer, since, confidence, evidence=evidence, sentence=sentence, **cures)
@@ -144,8 +157,13 @@ def overshoots(case: Case, told: str, *, since: int, confidence: float, doubt: s
         told: what was seen, in words.
         doubt: ends the sentence, where it may be something else.
     """
-    sound = "the profile was sound before the first step, but " if case.places else ""
-    sentence = f"{sound}{told}: the learning rate is too large{doubt}."
+    sentence = say(
+        "the profile was sound before the first step, but {told}: the learning rate is too large{doubt}."
+        if case.places
+        else "{told}: the learning rate is too large{doubt}.",
+        told=told,
+        doubt=doubt,
+    )
     cures = case.cures("unstable", began=True)
     return Verdict("unstable", None, since, confidence, evidence=case.evidence(), sentence=sentence, **cures)
 
@@ -161,21 +179,27 @@ def told_of(fault: Fault) -> str:
     """What a reader can see of it, in numbers."""
     if fault.along == "time":
         if fault.name == "vanishing":
-            return f"{w.part(fault.amount)} of the gradient reaches the first time step"
-        return f"on its way back to the first time step the gradient grows {w.fold(fault.amount)}"
+            return say("{amount} of the gradient reaches the first time step", amount=w.part(fault.amount))
+        return say("on its way back to the first time step the gradient grows {amount}", amount=w.fold(fault.amount))
     if fault.along == "loss":
-        return "every activation is finite, but the loss has no finite gradient there"
+        return say("every activation is finite, but the loss has no finite gradient there")
     if fault.along == "latent":
-        return f"{fault.layer} differs between samples by {w.part(fault.amount)}, where the prior's deviation is 1"
+        return say(
+            "{layer} differs between samples by {amount}, where the prior's deviation is 1",
+            layer=fault.layer,
+            amount=w.part(fault.amount),
+        )
     if fault.along == "samples":
-        return f"activations differ between samples by {w.part(fault.amount)} of their size"
+        return say("activations differ between samples by {amount} of their size", amount=w.part(fault.amount))
     if fault.name == "vanishing":
-        return f"{w.part(fault.amount)} of the output's gradient reaches the weakest layer"
+        return say("{amount} of the output's gradient reaches the weakest layer", amount=w.part(fault.amount))
     if fault.name == "exploding":
-        grown = w.fold(fault.amount) if np.isfinite(fault.amount) else "beyond the finite numbers"
-        return f"along the depth the signal grows {grown}"
+        grown = w.fold(fault.amount) if np.isfinite(fault.amount) else say("beyond the finite numbers")
+        return say("along the depth the signal grows {grown}", grown=grown)
     if fault.along == "rows":
-        return f"the rows of {fault.layer} are never used but for one"
+        return say("the rows of {layer} are never used but for one", layer=fault.layer)
     if fault.name == "dead":
-        return f"{w.share(fault.amount)} of {fault.layer}'s units are zero for every sample"
-    return f"{w.share(fault.amount)} of {fault.layer}'s activations are saturated"
+        return say(
+            "{amount} of {layer}'s units are zero for every sample", amount=w.share(fault.amount), layer=fault.layer
+        )
+    return say("{amount} of {layer}'s activations are saturated", amount=w.share(fault.amount), layer=fault.layer)

@@ -9,6 +9,7 @@ import numpy as np
 
 from zoo.telemetry.faults import PLAIN, Fault
 from zoo.telemetry.findings import Cure
+from zoo.telemetry.language import say
 from zoo.telemetry.setting import Setting
 
 # The rates that the optimizers' papers or Keras give; Adadelta's is that of its paper, of which Keras has a thousandth.
@@ -124,7 +125,10 @@ def _saturated(fault: Fault, setting: Setting, activations: list[str], known: di
         yield Cure(
             "inputs",
             "a keras.layers.Normalization() that is adapted to x in front",
-            f"inputs reach {known['largest_input']:.3g}: of deviation 1 they keep the units where their slope is.",
+            say(
+                "inputs reach {largest:.3g}: of deviation 1 they keep the units where their slope is.",
+                largest=known["largest_input"],
+            ),
         )
     if known.get("began"):
         yield from _lower_rate(setting, known)
@@ -141,7 +145,7 @@ def _stalled(fault: Fault, setting: Setting, activations: list[str], known: dict
         yield Cure(
             "no clipping",
             "an optimizer without clipnorm, clipvalue and global_clipnorm",
-            f"clipping leaves {clipped:.1e} of each step's gradient.",
+            say("clipping leaves {clipped:.1e} of each step's gradient.", clipped=clipped),
             "clipping=none",
         )
     if setting.optimizer and setting.optimizer not in ADAPTIVE:
@@ -221,8 +225,12 @@ def _activation(setting: Setting, activations: list[str]) -> Iterator[Cure]:
 
 def _drawn(activations: list[str]) -> Iterator[Cure]:
     name = "he_normal" if any(name in RECTIFIERS for name in activations) else "glorot_uniform"
-    reason = "of zeros every unit does the same, and nothing passes."
-    yield Cure(name.replace("_", " "), f'kernel_initializer="{name}"', reason, f"initializer={name}")
+    yield Cure(
+        name.replace("_", " "),
+        f'kernel_initializer="{name}"',
+        "of zeros every unit does the same, and nothing passes.",
+        f"initializer={name}",
+    )
 
 
 def _initializer(setting: Setting, activations: list[str]) -> Iterator[Cure]:
@@ -241,14 +249,14 @@ def _initializer(setting: Setting, activations: list[str]) -> Iterator[Cure]:
     yield Cure(
         name.replace("_", " "),
         f'kernel_initializer="{name}"',
-        f"its variance keeps signals of one size through {_named(activations)}.",
+        say("its variance keeps signals of one size through {activations}.", activations=_named(activations)),
         f"initializer={name}",
     )
 
 
 def _named(activations: list[str]) -> str:
     known = [name for name in dict.fromkeys(activations) if name]
-    return " and ".join(known[:2]) if known else "linear layers"
+    return say(" and ").join(known[:2]) if known else say("linear layers")
 
 
 def _shortcuts(setting: Setting) -> Iterator[Cure]:
@@ -284,5 +292,8 @@ def of_rate(value: float, reason: str) -> Cure:
     """Return the cure that is another learning rate."""
     told = f"{value:.2g}"
     return Cure(
-        "a rate of " + told, f"model.optimizer.learning_rate = {told}", reason, f"optimizer.learning_rate={told}"
+        say("a rate of {rate}", rate=told),
+        f"model.optimizer.learning_rate = {told}",
+        reason,
+        f"optimizer.learning_rate={told}",
     )

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from zoo.telemetry.evidence import TINY, Depth
+from zoo.telemetry.language import say
 from zoo.telemetry.probe import SAME
 from zoo.telemetry.recurrent import TimeProfile
 
@@ -82,14 +83,14 @@ def fault_of(place: Depth, limits: Limits) -> Fault | None:
 def _along_depth(place: Depth, limits: Limits) -> Fault | None:
     hidden = place.hidden
     if not place.finite and not np.isfinite(place.delta_norm[-1]) and np.all(place.activation_rms < FITTING):
-        return Fault("unstable", None, "its own formula leaves the numbers, as a logarithm of 0 does", "loss")
+        return Fault("unstable", None, say("its own formula leaves the numbers, as a logarithm of 0 does"), "loss")
     if not place.finite:
         bad = ~np.isfinite(place.activation_rms)
         layer = place.first(bad) if bad.any() else place.last(~np.isfinite(place.delta_norm))
-        return Fault("exploding", layer, "the weights are too large", amount=np.inf)
+        return Fault("exploding", layer, say("the weights are too large"), amount=np.inf)
     one_row = [look for look in place.probe.lookups if look.used == 1 and look.rows > FEW_ROWS]
     if one_row and np.nan_to_num(place.variation[0]) < SAME and one_row[0].layer in place.layers:
-        cause = f"every token is looked up in one and the same of its {one_row[0].rows:.0f} rows"
+        cause = say("every token is looked up in one and the same of its {rows:.0f} rows", rows=one_row[0].rows)
         return Fault("dead", one_row[0].layer, cause, "rows")
     setting = place.setting
     saturated = place.saturated[hidden] >= limits.saturated
@@ -98,10 +99,11 @@ def _along_depth(place: Depth, limits: Limits) -> Fault | None:
     if saturated.any():
         layer = place.first(saturated)
         index = place.layers.index(layer)
-        cause = f"{place.activations[index]} is at the ends of its range"
+        cause = say("{activation} is at the ends of its range", activation=place.activations[index])
         return Fault("saturated", layer, cause, amount=float(place.saturated[index]))
     if place.activations[-1] == "relu" and place.dead[-1] >= limits.dead:
-        return Fault("dead", place.layers[-1], "the output's ReLU is 0 for every sample", "output", place.dead[-1])
+        because = say("the output's ReLU is 0 for every sample")
+        return Fault("dead", place.layers[-1], because, "output", place.dead[-1])
     silent = place.output_rms[hidden] < SILENT * max(place.output_rms[0], TINY)
     # Where a layer applies its ReLU itself, all of what it gives is 0 if its units are dead.
     silent &= ~((place.output_rms[hidden] == 0) & (np.array(place.activations[hidden]) == "relu"))
@@ -113,10 +115,10 @@ def _along_depth(place: Depth, limits: Limits) -> Fault | None:
     if dead.any() and not (silent.any() and np.argmax(silent) < np.argmax(dead)):
         layer = place.first(dead)
         zeros = layer in setting.zeros
-        cause = "its weights are all zero" if zeros else "its pre-activations are negative for every sample"
+        cause = say("its weights are all zero" if zeros else "its pre-activations are negative for every sample")
         return Fault("dead", layer, cause, amount=float(place.dead[place.layers.index(layer)]))
     if place.growth > limits.grown * (NORMALIZED if setting.normalized else 1):
-        return Fault("exploding", place.grows_at(), "the weights are too large", amount=place.growth)
+        return Fault("exploding", place.grows_at(), say("the weights are too large"), amount=place.growth)
     if cut.any() and not place.starts_at_zero:
         # One place for every limit, so that step 0 and the end name the same layer.
         layer = place.last(place.reaching[hidden] < max(FORETOLD.faint, FAILING.faint))
@@ -124,7 +126,7 @@ def _along_depth(place: Depth, limits: Limits) -> Fault | None:
     blind = place.telling[hidden] < limits.blind
     alone = len(place.layers) == 1 and place.starts_at_zero  # a linear model that begins with weights of 0
     if blind.any() and not alone:
-        cause = "its activation is the same for every sample"
+        cause = say("its activation is the same for every sample")
         amount = float(place.telling[hidden].min())
         return Fault("vanishing", place.first(blind), cause, "samples", amount)
     return None
@@ -138,7 +140,7 @@ def _explodes_in_time(place: Depth, limits: Limits) -> Fault | None:
         grown = delta.max() / delta[np.flatnonzero(delta)[-1]]
         in_the_first_half = 2 * np.argmax(delta) < len(delta)
         if in_the_first_half and grown > limits.grown_in_time:
-            cause = "the recurrent weights are too large: every step back in time multiplies the gradient"
+            cause = say("the recurrent weights are too large: every step back in time multiplies the gradient")
             return Fault("exploding", profile.layer, cause, "time", float(grown))
     return None
 
@@ -153,7 +155,7 @@ def forgets(place: Depth, *, steep: bool) -> Fault | None:
     for profile in place.probe.times:
         lost = profile.arriving < FORGOTTEN and kinds.get(profile.layer, "") in PLAIN
         if lost and len(profile.delta_norm) >= FEW_STEPS and (not steep or _lost_a_step(profile) > STEEP):
-            cause = "every step back in time passes on less than it gets"
+            cause = say("every step back in time passes on less than it gets")
             return Fault("vanishing", profile.layer, cause, "time", profile.arriving)
     return None
 
@@ -167,11 +169,11 @@ def _why_faint(place: Depth, layer: str) -> str:
     index = place.layers.index(layer)
     activation = place.activations[index]
     if layer in place.setting.zeros:
-        return "its weights are all zero"
+        return say("its weights are all zero")
     if place.output_rms[index] < SHRUNK * max(place.output_rms[0], TINY):
-        return "the weights are too small: activations shrink with the gradient"
+        return say("the weights are too small: activations shrink with the gradient")
     if activation == "sigmoid":
-        return "the slope of the sigmoid is 1/4 at most"
+        return say("the slope of the sigmoid is 1/4 at most")
     if activation in ("relu", "leaky_relu", "prelu", "elu"):
-        return f"the weights are too small for {activation}"
-    return "each layer passes on less than it gets"
+        return say("the weights are too small for {activation}", activation=activation)
+    return say("each layer passes on less than it gets")

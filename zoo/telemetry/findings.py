@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from zoo.telemetry.language import named, say
+
 FAULT = 0.5  # confidence above which a finding is a fault; below, a note
 
 # What can be at fault, in the words of `Finding.cause` and `Verdict.cause`.
@@ -45,6 +47,17 @@ class Cure:
     reason: str = ""
     override: str = ""
 
+    @property
+    def told(self) -> str:
+        """What to change, and why."""
+        reason = say(self.reason)
+        return say("{short}. {reason}", short=self.short, reason=reason[:1].upper() + reason[1:])
+
+    @property
+    def short(self) -> str:
+        """What to change."""
+        return say("{name}: {change}", name=say(self.name), change=say(self.change))
+
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
@@ -75,12 +88,19 @@ class Finding:
 
     def __str__(self) -> str:
         """What, where, and below it what to do."""
-        return "\n".join([self.told, *(f"  try {cure.change}" for cure in self.cures[:1])])
+        tries = [say("try {change}", change=say(cure.change)) for cure in self.cures[:1]]
+        return "\n  ".join([self.told, *tries])
 
     @property
     def told(self) -> str:
         """Cause, title and sentence with the confidence."""
-        return f"{self.cause}, {self.title}: {self.sentence} (confidence {self.confidence:.2f})"
+        return say(
+            "{cause}, {title}: {sentence} (confidence {confidence:.2f})",
+            cause=named(self.cause),
+            title=say(self.title),
+            sentence=self.sentence,
+            confidence=self.confidence,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,10 +145,16 @@ class Verdict:
 
     def __str__(self) -> str:
         """The word, the sentence, and below them what to try."""
-        tries = [f"  try {cure.name}: {cure.change}. {cure.reason[:1].upper()}{cure.reason[1:]}" for cure in self.cures]
-        return "\n".join([f"{self.name}: {self.told}", *tries])
+        return "\n  ".join([self.headline, *(say("try {change}", change=cure.told) for cure in self.cures)])
+
+    @property
+    def headline(self) -> str:
+        """The word and the sentence."""
+        return say("{name}: {told}", name=named(self.name), told=self.told)
 
     @property
     def told(self) -> str:
         """The sentence with the confidence; of the undecided there is none."""
-        return self.sentence + (f" (confidence {self.confidence:.2f})" if self.confidence else "")
+        if not self.confidence:
+            return self.sentence
+        return say("{sentence} (confidence {confidence:.2f})", sentence=self.sentence, confidence=self.confidence)

@@ -17,6 +17,7 @@ from zoo.telemetry.backends import of_backend
 from zoo.telemetry.batch import Batch, tensors_of_batch
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.dry_step import built
+from zoo.telemetry.language import say
 from zoo.telemetry.layers import optimizers_of
 from zoo.telemetry.plan import Plan
 from zoo.telemetry.probe_table import MEASURES
@@ -307,16 +308,19 @@ def _through(sites: list, events: list) -> bool:
 def _missing(outline, measured: np.ndarray) -> str:
     sites = outline.plan.sites
     if not sites:
-        return "the model has nothing to train: there is no layer to measure."
+        return say("the model has nothing to train: there is no layer to measure.")
     if not outline.events:
-        return "the training step takes no gradient that can be seen: loss and back-propagated gradients are missing."
+        return say(
+            "the training step takes no gradient that can be seen: loss and back-propagated gradients are missing."
+        )
     unseen = [site.name for site, known in zip(sites, measured, strict=True) if not known]
     if not unseen:
         return ""
-    names = ", ".join(unseen[:3]) + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else "")
-    return (
-        f"no back-propagated gradient of {names}: not called, called within a loop or on no sample, the model's own "
-        "weights, or trained by no gradient of this step."
+    names = ", ".join(unseen[:3]) + (say(" and {count} more", count=len(unseen) - 3) if len(unseen) > 3 else "")
+    return say(
+        "no back-propagated gradient of {names}: not called, called within a loop or on no sample, the model's own "
+        "weights, or trained by no gradient of this step.",
+        names=names,
     )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from zoo.telemetry import wording as w
 from zoo.telemetry.case import (
     CLEAR,
-    CONSTANT,
     LASTED,
     PASSING,
     SEEN,
@@ -19,6 +18,7 @@ from zoo.telemetry.case import (
 from zoo.telemetry.evidence import CREPT, ENOUGH, LEARNED, STILL, Contest
 from zoo.telemetry.faults import FORETOLD, Fault, fault_of
 from zoo.telemetry.findings import Cure, Verdict
+from zoo.telemetry.language import say
 
 # Chosen, with the rules, on the tuning half of benchmarks/verdicts.py, but for what names its own reason.
 HUGE = 10.0  # first loss over the best constant's, of a training that stopped being a number
@@ -35,8 +35,9 @@ def nothing_recorded(case: Case) -> Verdict | None:
     recorded = case.history is not None and len(case.history)
     if case.places or recorded or np.isfinite(case.loss.values).any():
         return None
-    missing = next((p.missing for p in case.probes if p.missing), "no step was recorded, and no layer was probed.")
-    return undecided(f"nothing to judge by: {missing}", case)
+    missing = next((p.missing for p in case.probes if p.missing), "")
+    missing = missing or say("no step was recorded, and no layer was probed.")
+    return undecided(say("nothing to judge by: {missing}", missing=missing), case)
 
 
 def input_not_finite(case: Case) -> Verdict | None:
@@ -44,18 +45,22 @@ def input_not_finite(case: Case) -> Verdict | None:
     for p in case.probes[:1]:
         for share, what in ((p.batch.inputs_not_finite, "input"), (p.batch.targets_not_finite, "target")):
             if share:
-                told = f"{w.share(share)} of the probe's {what} values are not finite numbers"
-                return bad_data(case, what, f"{told}, and they spread to the loss: mend the data.")
+                told = say(
+                    "{share} of the probe's {what} values are not finite numbers", share=w.share(share), what=say(what)
+                )
+                return bad_data(case, what, say("{told}, and they spread to the loss: mend the data.", told=told))
         if p.batch.largest_input > OVERFLOW:
-            told = f"the input reaches {p.batch.largest_input:.1e}, which float32 cannot square"
-            return bad_data(case, "input", f"{told}: mend or scale the data.")
+            told = say("the input reaches {largest:.1e}, which float32 cannot square", largest=p.batch.largest_input)
+            return bad_data(case, "input", say("{told}: mend or scale the data.", told=told))
     return None
 
 
 def bad_data(case: Case, what: str, sentence: str) -> Verdict:
     """Return the verdict on data that are no numbers."""
     cure = Cure(
-        "data", "np.isfinite(x).all(), and mend what is not", f"a {what} that is no number makes every weight none."
+        "data",
+        "np.isfinite(x).all(), and mend what is not",
+        say("a {what} that is no number makes every weight none.", what=say(what)),
     )
     return Verdict("unstable", None, 0, LASTED, "data", case.evidence(), sentence, cures=[cure])
 
@@ -70,15 +75,24 @@ def left_the_numbers(case: Case) -> Verdict | None:
     if case.first is not None and case.first.name != "vanishing":
         return broken(case, case.first, case.places[0], since=0, lasting=True)
     if case.places and case.places[0].probe.loss > HUGE * case.loss.best_constant:
-        fault = Fault("exploding", case.places[0].grows_at(), "the weights are too large", amount=case.places[0].growth)
+        fault = Fault(
+            "exploding", case.places[0].grows_at(), say("the weights are too large"), amount=case.places[0].growth
+        )
         return broken(case, fault, case.places[0], since=0, lasting=True)
     bad = np.flatnonzero(~np.isfinite(norms) if len(norms) else ~np.isfinite(values))
     step = int(bad[0]) if len(bad) else case.steps
-    told = f"{'the loss' if not len(norms) else 'the gradient'} is not a finite number from step {step} on"
+    told = say(
+        "the gradient is not a finite number from step {step} on"
+        if len(norms)
+        else "the loss is not a finite number from step {step} on",
+        step=step,
+    )
     if step == 0 and case.places:
-        sentence = f"{told}, though it was one on the probe's batch with the same weights: look at the first batch."
+        sentence = say(
+            "{told}, though it was one on the probe's batch with the same weights: look at the first batch.", told=told
+        )
         return dataclasses.replace(bad_data(case, "input", sentence), confidence=PASSING)
-    doubt = "" if case.places else ", or the weights or the data are; a probe would tell"
+    doubt = "" if case.places else say(", or the weights or the data are; a probe would tell")
     confidence = CLEAR if case.places else PASSING
     found = overshoots(case, told, since=step, confidence=confidence, doubt=doubt)
     return dataclasses.replace(found, evidence=found.evidence | {"first_nonfinite_step": step})
@@ -89,8 +103,9 @@ def before_training(case: Case) -> Verdict | None:
     if case.steps and np.isfinite(case.loss.values).any():
         return None
     if not case.places:
-        missing = next((p.missing for p in case.probes if p.missing), "no loss of a step was recorded.")
-        return undecided(f"nothing to judge by: {missing}", case)
+        missing = next((p.missing for p in case.probes if p.missing), "")
+        missing = missing or say("no loss of a step was recorded.")
+        return undecided(say("nothing to judge by: {missing}", missing=missing), case)
     if (same := same_data(case)) is not None and same.cause == "inputs":
         return same
     place = case.places[0]
@@ -98,14 +113,17 @@ def before_training(case: Case) -> Verdict | None:
     if fault is not None:
         return broken(case, fault, place, since=0, lasting=False)
     evidence = {"weakest_arriving": float(place.reaching.min())}
-    sentence = (
-        f"nothing stands in the way before the first step: {w.part(evidence['weakest_arriving'])} times the output's "
-        f"gradient reaches the first layer. Whether it learns shows after {ENOUGH} steps or more."
+    sentence = say(
+        "nothing stands in the way before the first step: {arriving} times the output's gradient reaches the first "
+        "layer. Whether it learns shows after {enough} steps or more.",
+        arriving=w.part(evidence["weakest_arriving"]),
+        enough=ENOUGH,
     )
     if place.starts_at_zero:
-        sentence = (
+        sentence = say(
             "the output layer starts at zero, so that nothing passes it before its first step; nothing else stands in "
-            f"the way. Whether it learns shows after {ENOUGH} steps or more."
+            "the way. Whether it learns shows after {enough} steps or more.",
+            enough=ENOUGH,
         )
     return Verdict("undecided", evidence=evidence, sentence=sentence)
 
@@ -123,8 +141,11 @@ def never_used(case: Case) -> Verdict | None:
         index = history.layers.index(name)
         if name in trained and siblings and history.norms[:, :index].any():
             fault = Fault("dead", name, "it is never used", "use", 1.0)
-            sentence = (
-                f"{name} got no gradient in any of {w.steps(len(history))}, while {siblings[0]} did: it is never used."
+            sentence = say(
+                "{name} got no gradient in any of {steps}, while {sibling} did: it is never used.",
+                name=name,
+                steps=w.steps(len(history)),
+                sibling=siblings[0],
             )
             evidence = case.evidence()
             return Verdict("dead", name, 0, CLEAR, evidence=evidence, sentence=sentence, **case.cures("dead", fault))
@@ -136,19 +157,32 @@ def contest(case: Case) -> Verdict | None:
     contest = Contest.of(case.probes)
     if contest is None or case.steps < ENOUGH:
         return None
-    losses = " and ".join(w.number(loss) for loss in contest.losses[:, 1])
+    losses = say(" and ").join(w.number(loss) for loss in contest.losses[:, 1])
     if contest.winner is None:
         if case.places[-1].moved(case.places[0]) < STILL:
             return None
-        sentence = f"the networks train through each other and neither has won: their losses are {losses}."
+        sentence = say(
+            "the networks train through each other and neither has won: their losses are {losses}.", losses=losses
+        )
         return Verdict("healthy", None, 0, PASSING, "", case.evidence(), sentence)
     begun, ended = contest.deltas[contest.loser]
     layer, winner = contest.last[contest.loser], contest.last[contest.winner]
     faint = float(ended / begun) if begun > 0 else 0.0
-    told = f"the network of {winner} has won over that of {layer}: their losses are {losses}"
-    cause = "its opponent makes no mistakes that it could learn from"
+    told = say(
+        "the network of {winner} has won over that of {layer}: their losses are {losses}",
+        winner=winner,
+        layer=layer,
+        losses=losses,
+    )
+    cause = say("its opponent makes no mistakes that it could learn from")
     name = "vanishing" if faint < CONTEST_FAINT else "unstable"
-    sentence = f"{told}, and {w.part(faint)} of the gradient that it began with reaches {layer}, because {cause}."
+    sentence = say(
+        "{told}, and {faint} of the gradient that it began with reaches {layer}, because {cause}.",
+        told=told,
+        faint=w.part(faint),
+        layer=layer,
+        cause=cause,
+    )
     fault = Fault("vanishing", layer, cause, "contest", faint)
     cures = case.cures("vanishing", fault)
     return Verdict(name, layer, case.epoch_end, SEEN, evidence=case.evidence(), sentence=sentence, **cures)
@@ -161,10 +195,11 @@ def has_no_bottom(case: Case) -> Verdict | None:
     answers = case.probes[-1].answers
     if np.isnan(answers.accuracy) and np.isnan(answers.r2):
         return None  # far below zero lie those of densities
-    sentence = (
-        f"the loss is {w.number(case.loss.late)} where the best constant answer costs "
-        f"{w.number(case.loss.best_constant)}: what falls below zero has no bottom, as when labels are beyond what the "
-        "loss is made for."
+    sentence = say(
+        "the loss is {late} where the best constant answer costs {constant}: what falls below zero has no bottom, as "
+        "when labels are beyond what the loss is made for.",
+        late=w.number(case.loss.late),
+        constant=w.number(case.loss.best_constant),
     )
     return undecided(sentence, case, "labels")
 
@@ -177,14 +212,19 @@ def learned(case: Case) -> Verdict | None:
     worse = last is not None and last.accuracy < last.majority
     if not (case.loss.learned or (sound and case.loss.barely_learned and not worse)):
         return None
-    told = ""
+    beside = ""
     if last is not None and np.isfinite(last.accuracy):
         right, commonest = w.share(last.accuracy), w.share(last.majority)
-        told = f", and {right} of the probe's answers are right, where the commonest label is {commonest}"
+        beside = say(
+            ", and {right} of the probe's answers are right, where the commonest label is {commonest}",
+            right=right,
+            commonest=commonest,
+        )
     elif last is not None and last.r2 > TOLD:
-        told = f", and R2 on the probe's batch is {last.r2:.2f}"
+        beside = say(", and R2 on the probe's batch is {r2:.2f}", r2=last.r2)
     confidence = LASTED if case.loss.learned else PASSING
-    return Verdict("healthy", None, 0, confidence, "", case.evidence(), f"it learns: {case.told}{told}.")
+    sentence = say("it learns: {told}{beside}.", told=case.told, beside=beside)
+    return Verdict("healthy", None, 0, confidence, "", case.evidence(), sentence)
 
 
 def same_data(case: Case) -> Verdict | None:
@@ -193,15 +233,17 @@ def same_data(case: Case) -> Verdict | None:
     if batch is None or batch.samples < FEW_SAMPLES or (case.first is not None and case.first.along == "rows"):
         return None  # of one row of an embedding the cause is known
     if batch.same_input:
-        sentence = (
-            f"the input is the same for all {batch.samples} samples of the probe: nothing can tell them apart. Give it "
-            "a batch with others, if there are any."
+        sentence = say(
+            "the input is the same for all {samples} samples of the probe: nothing can tell them apart. Give it a "
+            "batch with others, if there are any.",
+            samples=batch.samples,
         )
         return undecided(sentence, case, "inputs")
     if batch.same_target:
-        sentence = (
-            f"all {batch.samples} targets of the probe are the same: no answer beats the constant one. Give it a batch "
-            "with others, if there are any."
+        sentence = say(
+            "all {samples} targets of the probe are the same: no answer beats the constant one. Give it a batch with "
+            "others, if there are any.",
+            samples=batch.samples,
         )
         return undecided(sentence, case, "labels")
     return None
@@ -211,8 +253,14 @@ def too_few_steps(case: Case) -> Verdict | None:
     """Nothing is wrong, and nothing can be told yet."""
     if case.steps >= ENOUGH or not case.loss.by_step:
         return None
-    are = "is" if case.steps == 1 else "are"
-    sentence = f"{w.steps(case.steps)} {are} too few to tell: {case.told}; at least {ENOUGH} steps are needed."
+    sentence = say(
+        "{steps} is too few to tell: {told}; at least {enough} steps are needed."
+        if case.steps == 1
+        else "{steps} are too few to tell: {told}; at least {enough} steps are needed.",
+        steps=w.steps(case.steps),
+        told=case.told,
+        enough=ENOUGH,
+    )
     return undecided(sentence, case)
 
 
@@ -230,11 +278,14 @@ def stands_still(case: Case) -> Verdict | None:
     warms = len(rates) == 2 and rates[1] > rates[0]
     if not (frozen or (crept and not case.loss.creeps)) or warms or case.arrived:
         return None
-    since = "in the last epoch" if frozen and not crept else f"in {w.steps(case.steps)}"
+    since = say("in the last epoch" if frozen and not crept else "in {steps}", steps=w.steps(case.steps))
     changed = now.moved(before) if frozen and not crept else moved
-    sentence = (
-        f"gradients arrive everywhere, but {since} the layers' activations have changed by {w.share(changed)} of their "
-        f"size, and {case.told}: the learning rate is too small for these gradients."
+    sentence = say(
+        "gradients arrive everywhere, but {since} the layers' activations have changed by {changed} of their size, "
+        "and {told}: the learning rate is too small for these gradients.",
+        since=since,
+        changed=w.share(changed),
+        told=case.told,
     )
     confidence = CLEAR if case.lasting else SEEN
     return Verdict("stalled", None, 0, confidence, evidence=case.evidence(), sentence=sentence, **case.cures("stalled"))
@@ -246,18 +297,37 @@ def falls_only(case: Case) -> Verdict | None:
         return None
     late = w.number(case.loss.judged)
     if late == w.number(case.loss.start):
-        fell = f"the loss has hardly moved from {late} in {w.steps(case.steps)}"
+        fell = say("the loss has hardly moved from {late} in {steps}", late=late, steps=w.steps(case.steps))
     elif case.loss.judged < case.loss.start:
-        fell = f"the loss fell from {w.number(case.loss.start)} to {late} in {w.steps(case.steps)}"
+        fell = say(
+            "the loss fell from {start} to {late} in {steps}",
+            start=w.number(case.loss.start),
+            late=late,
+            steps=w.steps(case.steps),
+        )
     else:
-        fell = f"the loss falls, and is {late} after {w.steps(case.steps)}"
+        fell = say("the loss falls, and is {late} after {steps}", late=late, steps=w.steps(case.steps))
     if case.loss.share < 1:
-        sentence = f"{fell}, only just below {CONSTANT}, {w.number(case.loss.best_constant)}: that may be chance."
+        sentence = say(
+            "{fell}, only just below what the best constant answer costs, {constant}: that may be chance.",
+            fell=fell,
+            constant=w.number(case.loss.best_constant),
+        )
     elif np.isfinite(case.loss.best_constant):
-        still = w.of(case.loss.share, CONSTANT) if case.loss.share >= 1 else f"not well below {CONSTANT}"
-        sentence = f"{fell}, but that is still {still}: it has learned something once it is below."
+        sentence = say(
+            "{fell}, but that is still {share}: it has learned something once it is below."
+            if case.loss.share >= 1
+            else "{fell}, but that is still not well below what the best constant answer costs: it has learned "
+            "something once it is below.",
+            fell=fell,
+            share=w.of(case.loss.share, w.constant()),
+        )
     else:
-        sentence = f"{fell}, but {CONSTANT} is not known: give diagnose a probe with targets, or a baseline."
+        sentence = say(
+            "{fell}, but what the best constant answer costs is not known: give diagnose a probe with targets, or a "
+            "baseline.",
+            fell=fell,
+        )
     return undecided(sentence, case)
 
 
@@ -266,9 +336,12 @@ def mistaken(case: Case) -> Verdict | None:
     if not (case.loss.mistaken and case.loss.share < LEARNED):
         return None
     last = case.probes[-1]
-    sentence = (
-        f"{case.told}, but {w.share(last.accuracy)} of the probe's answers are right where the commonest label is "
-        f"{w.share(last.majority)}: look whether the output fits the loss, and the labels the output."
+    sentence = say(
+        "{told}, but {accuracy} of the probe's answers are right where the commonest label is {majority}: look "
+        "whether the output fits the loss, and the labels the output.",
+        told=case.told,
+        accuracy=w.share(last.accuracy),
+        majority=w.share(last.majority),
     )
     return undecided(sentence, case, "output")
 
@@ -276,7 +349,15 @@ def mistaken(case: Case) -> Verdict | None:
 def nothing_learned_yet(case: Case) -> Verdict:
     """What is left when no rule says more."""
     if np.isfinite(case.loss.share):
-        sentence = f"after {w.steps(case.steps)} {case.told}, and no layer is to blame: look whether x tells y at all."
+        sentence = say(
+            "after {steps} {told}, and no layer is to blame: look whether x tells y at all.",
+            steps=w.steps(case.steps),
+            told=case.told,
+        )
     else:
-        sentence = f"after {w.steps(case.steps)} {case.told}; {CONSTANT} is not known: give a probe or a baseline."
+        sentence = say(
+            "after {steps} {told}; what the best constant answer costs is not known: give a probe or a baseline.",
+            steps=w.steps(case.steps),
+            told=case.told,
+        )
     return undecided(sentence, case)

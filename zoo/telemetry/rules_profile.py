@@ -5,7 +5,6 @@ import numpy as np
 from zoo.telemetry import wording as w
 from zoo.telemetry.case import (
     CLEAR,
-    CONSTANT,
     LASTING,
     PASSING,
     SEEN,
@@ -18,6 +17,7 @@ from zoo.telemetry.case import (
 from zoo.telemetry.evidence import CERTAIN, ENOUGH, RISEN, SKILLED, TINY
 from zoo.telemetry.faults import FAILING, Fault, fault_of, forgets
 from zoo.telemetry.findings import Verdict
+from zoo.telemetry.language import say
 from zoo.telemetry.rules import HUGE
 
 # Chosen, with the rules, on the tuning half of benchmarks/verdicts.py, but for what names its own reason.
@@ -74,7 +74,7 @@ def says_nothing(case: Case) -> Verdict | None:
     if not shrunk.any():
         return None
     layer = now.first(shrunk)
-    cause = "what it says of the input has shrunk to nothing, as when a posterior collapses"
+    cause = say("what it says of the input has shrunk to nothing, as when a posterior collapses")
     fault = Fault("dead", layer, cause, "latent", float(deviation[now.layers.index(layer)]))
     return softened(case, broken(case, fault, now, since=case.epoch_end, lasting=case.lasting))
 
@@ -98,12 +98,16 @@ def rose(case: Case) -> Verdict | None:
     if comes_down(case) or (loss.plunges and not case.lasting):
         return None
     if loss.rise > HIGH:
-        measure = CONSTANT if loss.best_constant >= loss.start else "what it began with"
-        told = f"the loss rose to {w.of(loss.rise, measure)}"
+        measure = w.constant() if loss.best_constant >= loss.start else say("what it began with")
+        told = say("the loss rose to {rise}", rise=w.of(loss.rise, measure))
     else:
-        told = f"the loss swings by {w.share(float(np.std(late)) / loss.late)} around {w.number(loss.late)}"
+        told = say(
+            "the loss swings by {swing} around {late}",
+            swing=w.share(float(np.std(late)) / loss.late),
+            late=w.number(loss.late),
+        )
     if np.isfinite(loss.share):
-        told += f" and is {w.of(loss.share, CONSTANT)}"
+        told = say("{told} and is {share}", told=told, share=w.of(loss.share, w.constant()))
     confidence = (CLEAR if case.lasting else SEEN) if case.places else PASSING
     return softened(case, overshoots(case, told, since=int(np.nanargmax(loss.values)), confidence=confidence))
 
@@ -118,7 +122,13 @@ def broken_since(case: Case) -> Verdict | None:
         return softened(case, broken(case, now, case.places[-1], since=case.epoch_end, lasting=lasting))
     if now.name == "exploding":
         return None  # what the weights did not bring from the start came with the steps: it would show in the loss
-    told = f"after {w.steps(case.steps)} {told_of(now)}, at {now.layer}, and {case.told}"
+    told = say(
+        "after {steps} {broken}, at {layer}, and {told}",
+        steps=w.steps(case.steps),
+        broken=told_of(now),
+        layer=now.layer,
+        told=case.told,
+    )
     return softened(case, overshoots(case, told, since=case.epoch_end, confidence=SEEN))
 
 

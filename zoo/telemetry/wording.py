@@ -2,6 +2,8 @@
 
 import math
 
+from zoo.telemetry.language import say
+
 BEYOND = 1e12  # no reader makes anything of more
 HALF_A_PERCENT = 0.005  # rounds to 1 %, less to 0 %
 TENFOLD = 9.995  # from here on three digits show no decimals that count
@@ -10,36 +12,46 @@ SMALL = 0.01  # two digits after the point do not hold what is below
 
 def steps(count: int) -> str:
     """1 -> "1 step", 24 -> "24 steps"."""
-    return f"{count} step" if count == 1 else f"{count:,} steps"
+    return say("{count} step" if count == 1 else "{count:,} steps", count=count)
 
 
 def number(value: float) -> str:
     """Three digits; what is no finite number is said to be that."""
-    return f"{value:.3g}" if math.isfinite(value) else "not a finite number"
+    return f"{value:.3g}" if math.isfinite(value) else say("not a finite number")
 
 
 def share(value: float) -> str:
     """0.183 -> "18 %", 0.001 -> "under 1 %", 25.0 -> "25 times"."""
-    if not math.isfinite(value) or value > BEYOND:
-        return "beyond measure"
+    if _unknown(value):
+        return say("beyond measure")
     if value > TENFOLD:
-        return f"{value:.3g} times"
-    return f"{value:.0%}".replace("%", " %") if value >= HALF_A_PERCENT else "under 1 %"
+        return say("{value:.3g} times", value=value)
+    return f"{value:.0%}".replace("%", " %") if value >= HALF_A_PERCENT else say("under 1 %")
 
 
 def of(value: float, whole: str) -> str:
     """Return a share with what it is of: "18 % of WHOLE", "25 times WHOLE"."""
-    told = share(value)
-    return f"{told} {whole}" if told.endswith(("times", "measure")) else f"{told} of {whole}"
+    if _unknown(value):
+        return say("beyond measure {whole}", whole=whole)
+    return say("{share} {whole}" if value > TENFOLD else "{share} of {whole}", share=share(value), whole=whole)
+
+
+def constant() -> str:
+    """Return what a loss is compared with, as the whole of `of`."""
+    return say("what the best constant answer costs")
+
+
+def _unknown(value: float) -> bool:
+    return not math.isfinite(value) or value > BEYOND
 
 
 def part(value: float) -> str:
     """Return a share of what arrives, often a small one: 0.00034 -> "3.4e-04", 0.61 -> "0.61", 0 -> "nothing"."""
     if value < SMALL:
-        return f"{value:.1e}" if value > 0 else "nothing"
-    return f"{value:.2g}" if value < BEYOND else "beyond measure"
+        return f"{value:.1e}" if value > 0 else say("nothing")
+    return f"{value:.2g}" if value < BEYOND else say("beyond measure")
 
 
 def fold(value: float) -> str:
     """70.2 -> "70-fold"; beyond 1e12 no digits."""
-    return f"{value:.2g}-fold" if value <= BEYOND else "more than 1e12-fold"
+    return say("{value:.2g}-fold" if value <= BEYOND else "more than 1e12-fold", value=value)

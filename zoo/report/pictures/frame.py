@@ -21,6 +21,8 @@ def new_figure(height: float, title: str, run: RunFolder):
 
     verdict = run.summary.verdict
     told = f"{verdict.name}: {verdict.sentence}" if verdict else ""
+    if verdict and not drawable(told):
+        told = verdict.name
     lines = textwrap.wrap(told, 130, max_lines=3, placeholder=" …")
     total = height + 0.6 + 0.17 * len(lines)
     figure = Figure(figsize=(WIDTH, total))
@@ -51,6 +53,14 @@ def panel_title(ax, title: str, pad: float) -> None:
 def plain(text: str) -> str:
     """Return `text` as matplotlib shall write it: one line, and a dollar sign is a dollar sign."""
     return " ".join(text.split()).replace("$", r"\$")
+
+
+def drawable(text: str) -> bool:
+    """Whether the font has all of a text's letters: it has no Chinese."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont(STYLE["font.family"])).get_charmap()
+    return all(ord(letter) in known for letter in text)
 
 
 def short(text: str, most: int) -> str:

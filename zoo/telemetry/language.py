@@ -1,0 +1,80 @@
+"""The language of what a person reads: English, as all of it is written in the code, or another that has a table.
+
+A sentence in the code is a template, `say("after {steps} the loss is {loss}", steps=..., loss=...)`, and the key of its
+translation in `texts/LANGUAGE/*.toml`. Titles of findings, names of verdicts and causes, and what cures say without a
+number stay English in the objects, where the code asks for them by name: they are translated where they are shown.
+"""
+
+import functools
+import os
+import re
+import tomllib
+import unicodedata
+from pathlib import Path
+
+LANGUAGES = ("en", "zh")
+VARIABLE = "GRADIENT_ZOO_LANGUAGE"  # of the environment: what is spoken before `use_language` was called
+TEXTS = Path(__file__).parent / "texts"
+LABEL = 10  # columns that the word before a line takes
+# No space stands between two Chinese characters, where a template has one for a number or an English word.
+GAP = re.compile(r"(?<=[、-〗一-鿿，。；：（）]) (?=[、-〗一-鿿，。；：（）])")
+
+_chosen: str | None = None
+
+
+def use_language(language: str) -> None:
+    """Say everything from now on in this language: "en" or "zh" (Chinese).
+
+    Raises:
+        ValueError: for another one.
+    """
+    global _chosen
+    if language not in LANGUAGES:
+        raise ValueError(f"language {language!r}: choose one of {', '.join(LANGUAGES)}.")
+    _chosen = language
+
+
+def language() -> str:
+    """Return the language in use; before one was chosen that of the environment's GRADIENT_ZOO_LANGUAGE, or English.
+
+    Raises:
+        ValueError: if the environment names one that there is not.
+    """
+    if _chosen is None:
+        use_language(os.environ.get(VARIABLE, LANGUAGES[0]))
+    assert _chosen is not None
+    return _chosen
+
+
+def say(template: str, /, **values: object) -> str:
+    """Return a template in the language in use, with its values; what the table lacks stays as it is."""
+    table = texts(language())
+    said = table.get(template, template)
+    said = said.format(**values) if values else said
+    return GAP.sub("", said) if table else said
+
+
+def named(word: str) -> str:
+    """Return a word that commands and programs use too, such as a verdict's name, with what it means: dead（…）."""
+    means = texts(language()).get(word)
+    return f"{word}（{means}）" if means else word
+
+
+def label(word: str, /) -> str:
+    """Return the word before a line, as wide as all of them."""
+    return padded(say(word), LABEL)
+
+
+def padded(text: str, columns: int) -> str:
+    """Return the text with spaces behind it, so that it takes so many columns of a terminal."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return text + " " * (columns - len(text) - wide)
+
+
+@functools.cache
+def texts(language: str) -> dict[str, str]:
+    """Return what each English template is in a language; nothing for English itself."""
+    table: dict[str, str] = {}
+    for path in sorted((TEXTS / language).glob("*.toml")):
+        table |= tomllib.loads(path.read_text(encoding="utf-8"))
+    return table
