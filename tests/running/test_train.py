@@ -132,7 +132,7 @@ def test_another_working_directory_uses_the_same_store_and_sees_its_own_modules(
     train(*SMALL)
     done = train("model._target_=mine.net", "+model.units=5", "epochs=1", "verbose=0", cwd=tmp_path)
     assert len(train.recorded()) == 2
-    assert done.stderr == "model: mine.net has no depth, width, residual: left out\n"
+    assert done.stderr == "model: mine.net has no depth, width, residual, use_bias: left out\n"
 
 
 BAD = {
