@@ -49,17 +49,17 @@ def test_warmup_rises_linearly_to_the_schedule(name):
 
 @pytest.mark.parametrize("name", [*FORMULAS, None])
 @pytest.mark.parametrize("warmup", [0, 10])
-def test_gentler_is_a_share_of_the_schedule_from_a_step_on(name, warmup):
+def test_a_later_warmup_rises_to_a_share_of_the_schedule_from_a_step_on(name, warmup):
     schedule = composed(name) if name else RATE
     plain = FORMULAS[name] if name else np.full(STEPS, RATE)
-    gentler = schedules.Gentler(schedule, 60, 0.1, warmup)
-    curve = [float(gentler(keras.ops.convert_to_tensor(t))) for t in T]
+    later = schedules.Warmup(schedule, warmup, 60, 0.1)
+    curve = [float(later(keras.ops.convert_to_tensor(t))) for t in T]
     share = 0.1 * np.minimum(1, (T - 60 + 1) / (warmup + 1))
     np.testing.assert_allclose(curve, plain * np.where(T < 60, 1, share), rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize(
-    "schedule", [schedules.InverseScaling(0.1, 0.5), schedules.Warmup(0.1, 5), schedules.Gentler(0.1, 3, 0.1, 2)]
+    "schedule", [schedules.InverseScaling(0.1, 0.5), schedules.Warmup(0.1, 5), schedules.Warmup(0.1, 2, 3, 0.1)]
 )
 def test_a_saved_model_keeps_its_schedule(schedule, tmp_path):
     x = keras.Input((2,))

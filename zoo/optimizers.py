@@ -40,6 +40,15 @@ class EMAMomentum(keras.optimizers.Optimizer):
         return {**super().get_config(), "gamma": self.gamma}
 
 
+def _norm(gradient) -> Any:
+    # Flat: of an embedding, whose gradient is rows, a row that occurs twice counts as their sum.
+    return None if gradient is None else ops.norm(ops.reshape(gradient, (-1,)))
+
+
+def _whole_norm(gradients) -> Any:
+    return ops.norm(ops.stack([_norm(g) for g in gradients if g is not None]))
+
+
 @functools.cache
 def normalized(optimizer: type[keras.optimizers.Optimizer], *, whole: bool = False) -> type[keras.optimizers.Optimizer]:
     """Return `optimizer` with each variable's gradient divided by its own L2 norm: g / (|g| + 1e-12).
@@ -53,9 +62,7 @@ def normalized(optimizer: type[keras.optimizers.Optimizer], *, whole: bool = Fal
     class Normalized(optimizer):
         # The place where Keras clips: after unscaling and accumulation, before weight decay and the update.
         def _clip_gradients(self, grads):
-            norms: Any = [None if g is None else ops.norm(ops.reshape(g, (-1,))) for g in grads]
-            if whole:
-                norms = [ops.norm(ops.stack([norm for norm in norms if norm is not None]))] * len(grads)
+            norms = [_whole_norm(grads)] * len(grads) if whole else [_norm(g) for g in grads]
             return [g if g is None else g / (norm + 1e-12) for g, norm in zip(grads, norms, strict=True)]
 
     Normalized.__name__ = Normalized.__qualname__ = f"{'Whole' if whole else ''}Normalized{optimizer.__name__}"
@@ -74,9 +81,7 @@ def clipped_from(
     class Clipped(optimizer):
         def _clip_gradients(self, grads):
             grads = super()._clip_gradients(grads)
-            # Flat: of an embedding, whose gradient is rows, a row that occurs twice counts as their sum.
-            norms: Any = [ops.norm(ops.reshape(g, (-1,))) for g in grads if g is not None]
-            whole: Any = ops.maximum(ops.norm(ops.stack(norms)), norm)
+            whole: Any = ops.maximum(_whole_norm(grads), norm)
             step: Any = self.iterations
             share = ops.where(step < first, 1.0, norm / whole)
             return [g if g is None else ops.multiply(g, ops.cast(share, g.dtype)) for g in grads]

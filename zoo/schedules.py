@@ -35,54 +35,27 @@ class Warmup(LearningRateSchedule):
 
     Args:
         schedule: a schedule, or a number for a constant rate.
-        steps: how many steps the rise takes.
+        steps: how many steps the rise takes; 0: none.
+        first: the step with which it begins: t counts from there, and before it the rate is the schedule's.
+        factor: share of the schedule's rate that it rises to.
     """
 
-    def __init__(self, schedule: LearningRateSchedule | float, steps: int):
-        self.schedule = schedule
-        self.steps = steps
-
-    def __call__(self, step):
-        rate = self.schedule(step) if callable(self.schedule) else self.schedule
-        t: Any = keras.ops.cast(step, "float32")
-        share: Any = keras.ops.minimum((t + 1.0) / (self.steps + 1.0), 1.0)
-        return rate * share
-
-    def get_config(self) -> dict:
-        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
-
-    @classmethod
-    def from_config(cls, config: dict) -> "Warmup":
-        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps"])
-
-
-@keras.saving.register_keras_serializable("zoo")
-class Gentler(LearningRateSchedule):
-    """From step `first` on a share of what `schedule` says, reached in `warmup` steps.
-
-    Args:
-        schedule: a schedule, or a number for a constant rate.
-        first: the first step of the lower rate.
-        factor: of the rate, from there on.
-        warmup: steps in which the rate rises linearly to that share; 0: at once.
-    """
-
-    def __init__(self, schedule: LearningRateSchedule | float, first: int, factor: float, warmup: int = 0):
-        self.schedule, self.first, self.factor, self.warmup = schedule, first, factor, warmup
+    def __init__(self, schedule: LearningRateSchedule | float, steps: int, first: int = 0, factor: float = 1.0):
+        self.schedule, self.steps, self.first, self.factor = schedule, steps, first, factor
 
     def __call__(self, step):
         rate: Any = self.schedule(step) if callable(self.schedule) else self.schedule
         t: Any = keras.ops.cast(step, "float32")
         since = t - self.first
-        share: Any = keras.ops.minimum((since + 1.0) / (self.warmup + 1.0), 1.0) if self.warmup else 1.0
+        share: Any = keras.ops.minimum((since + 1.0) / (self.steps + 1.0), 1.0)
         return rate * keras.ops.where(since < 0, 1.0, self.factor * share)
 
     def get_config(self) -> dict:
         schedule = keras.saving.serialize_keras_object(self.schedule)
-        return {"schedule": schedule, "first": self.first, "factor": self.factor, "warmup": self.warmup}
+        return {"schedule": schedule, "steps": self.steps, "first": self.first, "factor": self.factor}
 
     @classmethod
-    def from_config(cls, config: dict) -> "Gentler":
+    def from_config(cls, config: dict) -> "Warmup":
         return cls(**{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])})
 
 

@@ -115,10 +115,10 @@ class Blocks:
             options = {"groups": math.gcd(given.get("groups", 32), x.shape[-1])}
         else:
             options = {}
-        penalties = {
-            f"{scale}_regularizer": _make(keras.regularizers.get, self.bias_regularizer) for scale in ("gamma", "beta")
-        }
-        return self.normalization(name=name, **options, **(penalties if self.bias_regularizer else {}))(x)
+        if self.bias_regularizer:
+            for scale in ("gamma", "beta"):
+                options[f"{scale}_regularizer"] = _make(keras.regularizers.get, self.bias_regularizer)
+        return self.normalization(name=name, **options)(x)
 
     def activate(self, x, *, name: str):
         """Apply the chosen activation."""

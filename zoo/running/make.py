@@ -136,7 +136,7 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
     first = gentler.get("epoch", 0) * steps_an_epoch
     if gentler:
         rise = round(gentler.get("warmup", 0.0) * steps_an_epoch)
-        rate = schedules.Gentler(rate, first, gentler.get("rate_factor", 1.0), rise)
+        rate = schedules.Warmup(rate, rise, first, gentler.get("rate_factor", 1.0))
     make = instantiate(cfg.optimizer, learning_rate=rate, _partial_=True)
     options = dict(cfg.clipping)
     normalize = options.pop("normalize", False)
