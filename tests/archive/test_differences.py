@@ -28,7 +28,7 @@ def recorded(*words: str, accuracy: float = 0.5, choices: bool = True, **changes
         list(words),
         chosen if choices else {},
         verdict=Verdict("healthy"),
-        metrics={"val_accuracy": accuracy, "test_accuracy": accuracy},
+        metrics={"accuracy": accuracy, "val_accuracy": accuracy, "test_accuracy": accuracy},
         seconds=1.0,
     )
     config = {key: value for key, value in OmegaConf.to_container(cfg).items() if key != "hydra"}
@@ -54,8 +54,8 @@ def test_a_key_that_only_some_runs_set_tells_settings_apart():
     )
     assert keys == ["seed", "activation", "initializer"]
     assert rows == [
-        ["relu", "he_normal", "1", "1 healthy", "0.9", "0.9", "1.0"],
-        ["sigmoid", "zeros", "1", "1 healthy", "0.1", "0.1", "1.0"],
+        ["relu", "he_normal", "1", "1 healthy", "0.9", "0.9", "0.9", "1.0"],
+        ["sigmoid", "zeros", "1", "1 healthy", "0.1", "0.1", "0.1", "1.0"],
     ]
     assert [len(group) for group in settings(entry_of(run, keys) for run in runs)] == [1, 1]
 
@@ -124,11 +124,11 @@ def test_runs_recorded_without_their_choices_are_told_apart_too():
 
 def test_runs_of_several_kinds_have_metrics_of_their_own():
     regression, params = recorded("data=random_regression", "seed=1")
-    regression = dataclasses.replace(regression, metrics={"val_rmse": 0.25, "test_rmse": 0.75})
+    regression = dataclasses.replace(regression, metrics={"rmse": 0.125, "val_rmse": 0.25, "test_rmse": 0.75})
     rows = compared((regression, params), recorded(), recorded("seed=2"))[2]
     assert [row[0] for row in rows] == ["random_regression", "digits"]
-    assert rows[0][3:5] == ["0.25", "0.75"]
-    assert rows[1][3:5] == ["0.5 ± 0 (accuracy)", "0.5 ± 0 (accuracy)"]
+    assert rows[0][3:6] == ["0.125", "0.25", "0.75"]
+    assert rows[1][3:6] == ["0.5 ± 0", "0.5 ± 0", "0.5 ± 0 (accuracy)"]
 
 
 def test_the_command_puts_two_settings_of_three_runs_into_two_rows(train, tmp_path):

@@ -1,5 +1,6 @@
 """The table of a sweep."""
 
+import dataclasses
 import statistics
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def run(accuracy: float, validation: float, *overrides: str, verdict: str = "hea
         Status.FINISHED,
         overrides,
         verdict=Verdict(verdict),
-        metrics={"val_accuracy": validation, "test_accuracy": accuracy},
+        metrics={"accuracy": 1 - accuracy, "val_accuracy": validation, "test_accuracy": accuracy},
         arriving=[1.0, 0.5],
         seconds=2.0,
     )
@@ -43,11 +44,12 @@ def test_runs_that_differ_in_seed_and_fold_share_a_row():
 
     (row,) = cells(table)
     assert row[:3] == ["0.1", "4", "4 healthy"]
-    for cell, values in zip(row[3:5], (validations, tests), strict=True):
+    trainings = [1 - test for test in tests]
+    for cell, values in zip(row[3:6], (trainings, validations, tests), strict=True):
         # To two digits of the deviation.
         assert 0.01 < statistics.stdev(values) < 0.1
         assert cell == f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
-    assert row[5] == "8.0"
+    assert row[6] == "8.0"
 
 
 def test_groups_come_in_the_order_of_validation_not_of_test():
@@ -68,7 +70,7 @@ def test_a_run_that_failed_is_counted_and_not_averaged(lost):
     runs = [run(0.8, 0.8, "seed=0"), Summary(Path(), "b", Status(lost), ["seed=1"])]
 
     (row,) = cells(report.sweep_table(runs, "x", ["seed"]))
-    assert row == ["2", f"1 healthy, 1 {lost}", "0.8", "0.8", "2.0"]
+    assert row == ["2", f"1 healthy, 1 {lost}", "0.2", "0.8", "0.8", "2.0"]
 
 
 def test_groups_keep_what_agrees_together_in_the_order_of_its_first_run():
@@ -80,7 +82,23 @@ def test_groups_keep_what_agrees_together_in_the_order_of_its_first_run():
 def test_without_repeats_every_run_has_its_row_best_first():
     runs = [run(0.5, 0.9, "a=1"), run(0.7, 0.1, "a=2")]
 
-    assert [row[0] for row in cells(report.sweep_table(runs, "x", ["a"]))] == ["2", "1"]
+    rows = cells(report.sweep_table(runs, "x", ["a"]))
+    assert [(row[0], *row[2:4]) for row in rows] == [("2", "0.3", "0.7"), ("1", "0.5", "0.5")]
+
+
+def test_where_it_is_narrow_heads_are_broken_and_not_what_is_told(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    runs = [run(0.5, 0.9, "activation=sigmoid"), run(0.7, 0.1, "activation=relu")]
+    table = report.sweep_table(runs, "x", ["activation"])
+    assert max(map(len, table.splitlines())) <= 80
+    assert [row[0] for row in cells(table)] == ["relu", "sigmoid"]
+    assert [row[4] for row in cells(table)] == ["1e+00 → 5e-01"] * 2
+
+
+def test_a_metric_that_was_not_recorded_leaves_its_cell_empty():
+    runs = [run(0.5, 0.5, "a=1"), run(0.5, 0.5, "a=2")]
+    tested = [dataclasses.replace(one, metrics={"test_accuracy": 0.5}) for one in runs]
+    assert [row[2:4] for row in cells(report.sweep_table(tested, "x", ["a"]))] == [["", "0.5"]] * 2
 
 
 def test_a_list_is_written_as_it_is():

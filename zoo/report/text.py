@@ -3,6 +3,7 @@
 import collections
 import io
 import math
+import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # they import Keras
 
 BAR = 32
 MOST_ROWS = 24
+PIECES = re.compile(r"[^ _.]+[_.]?|[ ]")  # a column's head, where it may be broken
 
 
 def run_block(summary: Summary, history: "GradientHistory | None", viewer: str | None) -> str:
@@ -228,18 +230,38 @@ def sweep_table(runs: Sequence[Summary], title: str, keys: list[str]) -> str:
 
 def drawn_table(title: str, header: list[str], rows: list[list[str]], words: Collection[str]) -> str:
     """Return a table for the terminal, with the columns of `words` to the left, and the others, of numbers, right."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
+    width = max(80, shutil.get_terminal_size().columns)
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [max(map(cell_len, [*PIECES.findall(head), *cells])) for head, *cells in columns]
+    # Where there is too little room it is rather the heads that are broken than what stands below them.
+    while (excess := sum(widths) + 3 * len(widths) - width) > 0 and widths != least:
+        widths[max(range(len(widths)), key=lambda i: widths[i] - least[i])] -= 1
     table = Table(title=title, title_justify="left", show_edge=False)
-    for name in header:
-        table.add_column(name, overflow="fold", justify="left" if name in words else "right")
+    for name, chosen in zip(header, widths, strict=True):
+        justify = "left" if name in words else "right"
+        head = _broken(name, chosen)
+        table.add_column(head, overflow="fold", justify=justify, width=None if excess > 0 else chosen)
     for row in rows:
         table.add_row(*row)
     text = io.StringIO()
     # Without markup, in which [a,b] would be a style.
-    Console(file=text, width=max(80, shutil.get_terminal_size().columns), markup=False).print(table)
+    Console(file=text, width=width, markup=False).print(table)
     return text.getvalue().rstrip()
+
+
+def _broken(head: str, width: int) -> str:
+    """Break a column's head where its words end: "test_accuracy" -> "test_\\naccuracy"."""
+    lines = [""]
+    for piece in PIECES.findall(head):
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _run_rows(runs: Sequence[Summary], keys: list[str]) -> tuple[list[str], list[list[str]]]:
@@ -251,11 +273,13 @@ def _run_rows(runs: Sequence[Summary], keys: list[str]) -> tuple[list[str], list
         if run.finished:
             arrives = "{:.0e} → {:.0e}".format(*run.arriving) if run.arriving else ""
             own, value = run.metric
-            row += [f"{value:.4g}{_other(own, metric)}", arrives, f"{run.seconds:.1f}"]
+            told = f"{value:.4g}{_other(own, metric)}"
+            row += [_over([run], _training(own)), told, arrives, f"{run.seconds:.1f}"]
         else:
-            row += ["", "", ""]
+            row += [""] * 4
         rows.append(row)
-    return [*keys, say("verdict"), metric, say("reaches first layer"), say("seconds")], rows
+    header = [*keys, say("verdict"), _training(metric), metric, say("reaches first layer"), say("seconds")]
+    return header, rows
 
 
 def _grouped_rows(groups: list[list[Summary]], keys: list[str]) -> tuple[list[str], list[list[str]]]:
@@ -275,10 +299,11 @@ def _grouped_rows(groups: list[list[Summary]], keys: list[str]) -> tuple[list[st
     rows = []
     for i in sorted(range(len(groups)), key=order):
         name = own[i] or metric
-        told = ["", ""]
+        told = [""] * 3
         if done[i]:
-            values = [[run.metrics[n] for run in done[i]] for n in (_validation(name), name)]
-            told = [over_repeats(found) + _other(name, metric) for found in values]
+            names = (_training(name), _validation(name), name)
+            told = [_over(done[i], n) for n in names]
+            told = [*told[:-1], told[-1] + _other(name, metric)]
         counts = collections.Counter(run.word for run in groups[i])
         chosen = groups[i][0].chosen
         rows.append(
@@ -290,7 +315,19 @@ def _grouped_rows(groups: list[list[Summary]], keys: list[str]) -> tuple[list[st
                 f"{sum(run.seconds for run in done[i]):.1f}",
             ]
         )
-    return [*keys, say("runs"), say("verdict"), validation, metric, say("seconds")], rows
+    header = [*keys, say("runs"), say("verdict"), _training(metric), validation, metric, say("seconds")]
+    return header, rows
+
+
+def _training(metric: str) -> str:
+    """What the training part came to in the last epoch, where `metric` is of the test part."""
+    return metric.removeprefix("test_")
+
+
+def _over(runs: Sequence[Summary], metric: str) -> str:
+    """Return a metric over repeats; nothing where it was not recorded."""
+    values = [run.metrics[metric] for run in runs if metric in run.metrics]
+    return over_repeats(values) if values else ""
 
 
 def _validation(metric: str) -> str:
