@@ -332,11 +332,17 @@ def vae(own_step=True, width=64, latent=4, weight=0.1, optimizer="adam", rate=3e
     else:
         made = compiled(keras.Model(inputs, decoder(z)), x, x, optimizer, rate, epochs)
 
+    def means(model, some):
+        if own_step:
+            return model.encoder(some)[0]
+        return keras.Model(model.input, model.get_layer("z_mean").output)(some)
+
     def score(model) -> float:
-        wrong = x[:SCORED] - decoder(encoder(x[:SCORED])[0]).numpy()
+        decoder = model.decoder if own_step else model.get_layer("decoder")
+        wrong = x[:SCORED] - decoder(means(model, x[:SCORED])).numpy()
         return float(np.square(wrong).mean() / constant(x))
 
-    return made._replace(score=score, count=lambda model: int((np.var(encoder(x)[0].numpy(), axis=0) > 0.01).sum()))
+    return made._replace(score=score, count=lambda model: int((np.var(means(model, x).numpy(), axis=0) > 0.01).sum()))
 
 
 class TopOne(layers.Layer):

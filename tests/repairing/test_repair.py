@@ -220,6 +220,49 @@ class Own(keras.Model):
         return {"width": self.width}
 
 
+class Coder(keras.Model):
+    """As keras.io's autoencoders of several parts are: no `call`, no `get_config()`, a train step of its own."""
+
+    def __init__(self, encoder, decoder, weight=0.5, **options):
+        super().__init__(**options)
+        self.encoder, self.decoder, self.weight = encoder, decoder, weight
+        self.tracker = keras.metrics.Mean(name="loss")
+
+    @property
+    def metrics(self):
+        return [self.tracker]
+
+    def train_step(self, data):
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            code = self.encoder(data, training=True)
+            errors = keras.ops.square(data - self.decoder(code, training=True))
+            loss = keras.ops.mean(errors) + 1e-3 * self.weight * keras.ops.mean(keras.ops.square(code))
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        self.tracker.update_state(loss)
+        return {"loss": self.tracker.result()}
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="the train step is TensorFlow's")
+def test_a_class_that_keeps_what_it_is_given_is_copied_and_cured():
+    x, _ = digits()
+    keras.utils.set_random_seed(1)
+    encoder = keras.Sequential([keras.Input((64,)), layers.Dense(32, "relu"), layers.Dense(8)])
+    model = Coder(encoder, keras.Sequential([keras.Input((8,)), layers.Dense(64)]))
+    model.compile(keras.optimizers.SGD(1e-6))
+    before = [np.array(v) for v in model.weights]
+
+    found = repair(model, x, epochs=4, budget=ENDLESS)
+
+    assert type(found.model) is Coder and found.model.encoder is not encoder
+    assert found.before.verdict.name == "stalled" and found.after.verdict.name == "healthy", found
+    assert found.after.loss < found.before.loss / 2
+    for old, weight in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
 class Uncopied(Own):
     def __init__(self, make):
         super().__init__(make())

@@ -1,6 +1,5 @@
 """What is changed of a program, and the program that comes of it."""
 
-import contextlib
 import dataclasses
 import functools
 import inspect
@@ -14,6 +13,7 @@ import numpy as np
 from zoo.checkup.frozen import never_trained
 from zoo.checkup.optimizer import config_of
 from zoo.checkup.program import taken
+from zoo.repairing.copying import another
 from zoo.repairing.subject import AFFINE, WRAPPING, Subject, rebuilt
 from zoo.telemetry.keras_private import compiled_with, flat_layers, made_by
 from zoo.telemetry.layers import replaced
@@ -216,28 +216,16 @@ def _anew(metric: Any) -> Any:
 def _copied(subject: Subject, plan: Plan) -> keras.Model:
     model = subject.model
     if not subject.editable:
-        copy = _another(model)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            copy(subject.program.batch(min(2, subject.program.count))[0])
+        copy = another(model)
+        if type(copy).call is not keras.Model.call:  # else its train step calls layers that it was given
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                copy(subject.program.batch(min(2, subject.program.count))[0])
         return copy if not plan.standardized else _wrapped(subject, copy)
     front = _front(subject) if plan.standardized else []
     if isinstance(model, keras.Sequential):
         return type(model)([_entrance(model), *front, *_chained(model, plan)], name=model.name)
     return _graph(model, plan, front)
-
-
-def _another(model: keras.Model) -> keras.Model:
-    """Return another instance of a class of one's own."""
-    try:
-        return type(model).from_config(model.get_config())
-    except Exception as error:
-        with contextlib.suppress(TypeError):  # many take no arguments
-            return type(model)()
-        raise TypeError(
-            f"{type(model).__name__} cannot be copied, and so nothing can be tried: give it a get_config() that "
-            "returns the arguments of its __init__."
-        ) from error
 
 
 def _wrapped(subject: Subject, copy: keras.Model) -> keras.Model:

@@ -1,0 +1,58 @@
+"""Another instance of a model of a person's own class, of which Keras knows no more than its `__init__`."""
+
+import contextlib
+import inspect
+from typing import Any
+
+import keras
+
+_NOTHING = object()
+
+
+def another(model: keras.Model) -> keras.Model:
+    """Return another instance of a class of one's own: from its config, else from what its `__init__` was given.
+
+    Few classes have a `get_config()`, but most keep what they are given under its own name: `self.encoder = encoder`.
+
+    Raises:
+        TypeError: if it can be made in neither way.
+    """
+    try:
+        return type(model).from_config(model.get_config())
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            return _from_parts(model, {})
+        with contextlib.suppress(TypeError):  # some take arguments that they need not have
+            return type(model)()
+        raise TypeError(
+            f"{type(model).__name__} cannot be copied, and so nothing can be tried: give it a get_config() that "
+            "returns the arguments of its __init__."
+        ) from error
+
+
+def _from_parts(model: keras.Model, known: dict[int, Any]) -> keras.Model:
+    given = {}
+    for parameter in list(inspect.signature(type(model).__init__).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        held = vars(model).get(parameter.name, vars(model).get(f"_{parameter.name}", _NOTHING))
+        if held is not _NOTHING:
+            given[parameter.name] = _part(held, known)
+        elif parameter.default is parameter.empty:
+            raise TypeError(f"{type(model).__name__} does not keep what it is given as {parameter.name}.")
+    return type(model)(**given)
+
+
+def _part(held: Any, known: dict[int, Any]) -> Any:
+    """Copy what has a state, each once; what has none is shared."""
+    if isinstance(held, (list, tuple)):
+        parts = [_part(one, known) for one in held]
+        return tuple(parts) if isinstance(held, tuple) else parts
+    if isinstance(held, dict):
+        return {name: _part(one, known) for name, one in held.items()}
+    if not isinstance(held, (keras.layers.Layer, keras.metrics.Metric)):
+        return held
+    if id(held) not in known:
+        whole = isinstance(held, keras.Model)
+        known[id(held)] = another(held) if whole else type(held).from_config(held.get_config())
+    return known[id(held)]
