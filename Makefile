@@ -58,9 +58,10 @@ docs: .venv/ready
 		hydra.sweep.dir=$(CURDIR)/mlruns/sweeps/docs
 	cp mlruns/sweeps/docs/comparison.png docs/vanishing.png
 
-# The tables of docs/articles.md, measured anew: about half an hour on two cores.
+# The tables of docs/articles.md, measured where they are older than their configs: 950 runs, some 130 minutes of a
+# processor. Files instead of Keras' downloads: make articles ARGS="--cifar10 cifar10.npz"
 articles: .venv/ready
-	$(BIN)/python benchmarks/articles.py
+	$(BIN)/python benchmarks/articles.py $(ARGS)
 
 # The tables of benchmarks/README.md, measured anew, on a machine that does nothing else.
 # Files instead of Keras' downloads: make bench ARGS="--mnist mnist.npz --cifar10 cifar10.npz"

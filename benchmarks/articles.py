@@ -1,287 +1,152 @@
-"""Does each cure that the articles of docs/articles.md name cure anything? Measures, and writes both pages' tables.
+"""Measure every example of docs/articles.md, with its spread over seeds, and write both pages' tables.
 
-    python benchmarks/articles.py            # 5 seeds; about half an hour on two cores; `make articles` is the same
-    python benchmarks/articles.py --quick    # 1 seed, 2 epochs, prints only
+    python benchmarks/articles.py            # what is missing, or older than its configs; `make articles` is the same
+    python benchmarks/articles.py --anew     # all of it
+    python benchmarks/articles.py --quick    # one seed, two epochs, prints only
 
-Each run is a real one (`zoo.running`) on scikit-learn's handwritten digits: an experiment, which ails, and the words
-that lay one cure over it. Nothing else differs between the runs of a table but the seed.
+Each run is a real one (`zoo.running`): an experiment of `conf/experiment`, and the words that its sweep, or a cure laid
+over it, adds. What was measured is kept in docs/articles.json with the values of the configs it was measured with, the
+versions and the day. A row is said to be better or worse than the first of its table where the 95 % interval of the
+difference between runs of the same seed leaves out 0 (paired t), else "no difference seen".
 """
 
 import argparse
 import functools
+import importlib.metadata
 import json
 import multiprocessing
 import os
-import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+from article_examples import CURES, EXAMPLES  # noqa: E402
+from article_printed import drawn  # noqa: E402
+from article_runs import ROOT, Setting, composed, jobs, measure, values_of  # noqa: E402
+from article_tables import cured, cures, example_table, filled, find  # noqa: E402
+
 PAGES = {"en": ROOT / "docs" / "articles.md", "zh": ROOT / "docs" / "articles.zh.md"}
+KEPT = ROOT / "docs" / "articles.json"
 PICTURE = ROOT / "docs" / "articles_cosine.svg"
 DONE = ROOT / "mlruns" / "articles.jsonl"  # the runs of a measurement that was cut off: the next one goes on from them
-BEGIN, END = "<!-- claims: written by benchmarks/articles.py -->", "<!-- end of claims -->"
-SEEDS = 5
-RUNS_A_PROCESS = 60  # each leaves some MB behind that only the process's end gives back
-QUIET = ("tracking=none", "pictures=false", "verbose=0")
-
-# Judged by these, which were fixed before the runs.
-TRAINED = 0.9  # test accuracy; guessing has 0.1, a linear model 0.96
-ARRIVES = (0.01, 100.0)  # share of the last layer's delta that may reach the first
-
-SETTINGS = {
-    "sigmoid_30": {"en": "30 sigmoid layers", "zh": "30 层 sigmoid"},
-    "relu_50": {"en": "50 plain ReLU layers", "zh": "50 层普通 ReLU"},
-    "large_weights": {"en": "large weights", "zh": "权重过大"},
-    "large_rate": {"en": "large rate", "zh": "学习率过大"},
-}
-VANISHING, EXPLODING = ("sigmoid_30", "relu_50"), ("large_weights", "large_rate")
-EVERYWHERE = tuple(SETTINGS)
-
-# (words for train.py, which articles name it, where it can be tried, English, Chinese). Where an article prints a
-# number (Adam 0.001, lambda 0.01, global norm 1), it is that one.
-CURES = [
-    ("", "", EVERYWHERE, "none", "无"),
-    ("activation=relu", "000 003 004", ("sigmoid_30",), "activation: ReLU", "激活函数：ReLU"),
-    ("activation=leaky_relu", "000", EVERYWHERE, "activation: leaky ReLU", "激活函数：Leaky ReLU"),
-    ("activation=elu", "000", EVERYWHERE, "activation: ELU", "激活函数：ELU"),
-    ("model.residual=2", "000 002 003 004", EVERYWHERE, "residual connections", "残差连接"),
-    ("normalization=batch", "002 003", EVERYWHERE, "batch normalization", "批量归一化"),
-    ("regularizer=l2 regularizer.l2=0.005", "000 003 004", EVERYWHERE, "L2 penalty", "L2 惩罚"),
-    ("schedule=inverse_time", "000 002 004", EVERYWHERE, "learning-rate decay", "学习率衰减"),
-    ("model.depth=60", "000", ("sigmoid_30", "large_weights"), "twice as deep", "层数加倍"),
-    ("model.depth=100", "000", ("relu_50",), "twice as deep", "层数加倍"),
-    ("model.depth=20", "000", ("large_rate",), "twice as deep", "层数加倍"),
-    ("clipping=global_norm", "004", EVERYWHERE, "clipping to global norm 1", "按全局范数 1 裁剪"),
-    ("clipping=normalize", "004", EVERYWHERE, "division by the norm", "除以范数"),
-    ("optimizer=ema_momentum", "001", EVERYWHERE, "momentum, as printed", "动量（原文公式）"),
-    ("optimizer=momentum", "001 003", EVERYWHERE, "momentum, as usual", "动量（通常公式）"),
-    ("optimizer=rmsprop optimizer.learning_rate=0.001", "001 003", EVERYWHERE, "RMSprop", "RMSprop"),
-    ("optimizer=adam optimizer.learning_rate=0.001", "001 003", EVERYWHERE, "Adam", "Adam"),
-    ("initializer=glorot_uniform", "003", EXPLODING, "initialization: Xavier", "初始化：Xavier"),
-    ("initializer=he_normal", "003", (*VANISHING, "large_weights"), "initialization: He", "初始化：He"),
-    ("dropout.rate=0.2", "003", EVERYWHERE, "dropout 0.2", "Dropout 0.2"),
-    ("rate_factor=10", "001", VANISHING, "rate × 10", "学习率 × 10"),
-    ("rate_factor=0.1", "001", ("large_weights",), "rate ÷ 10", "学习率 ÷ 10"),
-    ("rate_factor=3", "001", ("large_rate",), "rate ÷ 10", "学习率 ÷ 10"),
-    (
-        "model.residual=2 normalization=batch",
-        "003",
-        VANISHING,
-        "residual connections and batch normalization",
-        "残差连接加批量归一化",
-    ),
-    ("model.depth=5", "", EVERYWHERE, "(for comparison: 5 layers)", "（对照：5 层）"),
-    ("activation=relu initializer=he_normal", "003", ("sigmoid_30",), "ReLU and He", "ReLU 加 He"),
-]
+RUNS_A_PROCESS = 20  # each leaves some MB behind that only the process's end gives back
+ELSEWHERE = {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # oneDNN computes as where there is no AVX-512
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 
 
-def jobs(seeds: int) -> list[tuple[str, str, int]]:
-    """Return (experiment, words, seed) of every run; the longest first, so that both processes end together."""
-    found = [
-        (setting, words, seed) for words, _, settings, *_ in CURES for setting in settings for seed in range(seeds)
-    ]
-    depth = {"sigmoid_30": 30, "relu_50": 50, "large_weights": 30, "large_rate": 10}
-    return sorted(found, key=lambda job: -depth[job[0]])
-
-
-def measure(setting: str, words: str, seed: int, *more: str) -> dict:
-    """Do one run and return its numbers.
-
-    Returns:
-        start, end: share of the last layer's delta that reaches the first, before and after training.
-        gradient: norm of the first layer's gradient at the first step.
-        accuracy: on the test part.
-    """
-    import hydra
-
-    import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
-    from zoo.config import CONF
-    from zoo.running.record import Job
-    from zoo.running.run import run
-
-    overrides = [f"experiment={setting}", *words.split(), f"seed={seed}", *QUIET, *more]
-    with tempfile.TemporaryDirectory() as folder:
-        with hydra.initialize_config_dir(CONF, version_base="1.3"):
-            cfg = hydra.compose("config", overrides)
-        done = run(cfg, Job(Path(folder), overrides=overrides, choices={"model": "mlp", "data": "digits"}))
-    summary, norms = done.summary, done.norms.history.norms
-    start, end = summary.arriving
-    return {
-        "setting": setting,
-        "words": words,
-        "seed": seed,
-        "start": start,
-        "end": end,
-        "gradient": float(norms[0, 0]),
-        "accuracy": summary.metrics["test_accuracy"],
-        "verdict": summary.word,
-        "seconds": summary.seconds,
-    }
-
-
-def _measure(job: tuple[str, str, int], more: tuple[str, ...]) -> dict:
+def _measure(job: tuple[Setting, str], more: tuple[str, ...]) -> dict:
     return measure(*job, *more)
 
 
-def measure_all(seeds: int, processes: int, *more: str, known: Path | None = None) -> list[dict]:
-    """Do every run that the file `known` does not hold, `processes` at a time; say how far it is."""
+def measure_all(
+    todo: list[tuple[Setting, str]],
+    processes: int,
+    more: tuple[str, ...],
+    keep: Path | None = None,
+    environment: dict[str, str] | None = None,
+) -> list[dict]:
+    """Do these runs, `processes` at a time; say how far it is."""
     # One core a process: two processes that each spread over both cores would wait for each other.
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    rows = [json.loads(line) for line in known.read_text().splitlines()] if known and known.is_file() else []
-    if rows:
-        print(f"{len(rows)} runs are known from {known}; delete it to measure them anew")
-    have = {(r["setting"], r["words"], r["seed"]) for r in rows}
-    todo, began = [job for job in jobs(seeds) if job not in have], time.perf_counter()
+    os.environ |= environment or {}
+    rows, began = [], time.perf_counter()
     spawn = multiprocessing.get_context("spawn")
     # Not a ProcessPoolExecutor: on Python 3.11 it waits forever once its processes have had their runs.
     with spawn.Pool(processes, maxtasksperchild=RUNS_A_PROCESS) as pool:
         tasks = pool.imap_unordered(functools.partial(_measure, more=more), todo)
         for done, row in enumerate(tasks, start=1):
             rows.append(row)
-            if known:
-                with known.open("a") as file:
+            if keep:
+                with keep.open("a") as file:
                     file.write(json.dumps(row) + "\n")
             left = (time.perf_counter() - began) / done * (len(todo) - done) / 60
-            print(f"{done}/{len(todo)}  {row['setting']} {row['words']} seed={row['seed']}  {row['verdict']}  ", end="")
-            print(f"{row['accuracy']:.3f}  {row['seconds']:.0f} s  {left:.0f} min left", flush=True)
+            told = f"{row['experiment']} {row['words']} {row['repeat']}  {row['verdict']}  {row['seconds']:.0f} s"
+            print(f"{done}/{len(todo)}  {told}  {left:.0f} min left", flush=True)
     return rows
 
 
-# The tables.
-
-TEXT = {
-    "en": {
-        "cure": "cure",
-        "named": "named in",
-        "share": "share of delta at the first layer, before → after training",
-        "gradient": "gradient norm, first layer, first step",
-        "accuracy": "test accuracy",
-        "arrives": "gradient arrives",
-        "trained": "trained",
-        "yes": "yes",
-        "no": "no",
-        "of": "{} of {}",
-        "summary": "Test accuracy, mean ± deviation of {seeds} seeds. **Bold** is cured: each reaches {trained:.2f}.",
-        "command": "Each row: `python train.py experiment={setting}` and the row's words.",
-        "words": "words",
-    },
-    "zh": {
-        "cure": "疗法",
-        "named": "出处",
-        "share": "传到第一层的 delta 占比，训练前 → 训练后",
-        "gradient": "第一步时第一层的梯度范数",
-        "accuracy": "测试准确率",
-        "arrives": "梯度到达",
-        "trained": "训练成功",
-        "yes": "是",
-        "no": "否",
-        "of": "{}/{}",
-        "summary": "测试准确率，{seeds} 个随机种子的均值 ± 标准差。**粗体**表示治好：每个种子都不低于 {trained:.2f}。",
-        "command": "每一行的命令是 `python train.py experiment={setting}` 加上该行的参数。",
-        "words": "参数",
-    },
-}
+# What is kept.
 
 
-def find(rows: list[dict], setting: str, words: str) -> list[dict]:
-    """Return the runs of one cell, one a seed."""
-    return [r for r in rows if (r["setting"], r["words"]) == (setting, words)]
+def read_kept() -> dict:
+    """Return what docs/articles.json holds."""
+    return json.loads(KEPT.read_text()) if KEPT.is_file() else {"versions": {}, "base": {}, "rows": [], "printed": {}}
 
 
-def accuracy(cell: list[dict]) -> str:
-    """Return mean ± deviation; bold where every seed trained."""
-    values = [r["accuracy"] for r in cell]
-    text = f"{statistics.mean(values):.3f}"
-    if len(values) > 1:
-        text += f" ± {statistics.stdev(values):.3f}"
-    return f"**{text}**" if min(values) >= TRAINED else text
+def stale(kept: dict) -> list[Setting]:
+    """Return the settings whose configs have other values now than when they were measured.
+
+    A key that is new counts for nothing, where it has the value that it has without an experiment.
+    """
+    base = values_of(None, "")
+    if any(base.get(key, value) != value for key, value in kept["base"].items()):
+        return [(row["experiment"], row["words"]) for row in kept["rows"]]
+    found = []
+    for row in kept["rows"]:
+        now = values_of(row["experiment"], row["words"])
+        differs = {key: value for key, value in now.items() if base.get(key, _NO_KEY) != value}
+        gone = [key for key, value in row["values"].items() if now.get(key, _NO_KEY) != value]
+        if gone or any(key not in row["values"] and key in kept["base"] for key in differs):
+            found.append((row["experiment"], row["words"]))
+    return found
 
 
-def middle(cell: list[dict], key: str) -> float:
-    """Return the median over seeds; NaN as soon as half of them are."""
-    values = sorted((r[key] for r in cell), key=lambda v: (v != v, v))
-    return values[len(values) // 2]
+_NO_KEY = object()
 
 
-def arrives(cell: list[dict]) -> bool:
-    """Tell whether, before training, delta reaches the first layer neither vanished nor exploded."""
-    return ARRIVES[0] <= middle(cell, "start") <= ARRIVES[1]
+def merged(kept: dict, rows: list[dict], anew: set[Setting]) -> dict:
+    """Return what is kept with rows that were measured now; of the settings in `anew` the old ones go."""
+    base = values_of(None, "")
+    wanted = {setting: None for setting, _ in jobs()}
+    runs: dict[Setting, dict[str, dict]] = {setting: {} for setting in wanted}
+    for row in kept["rows"]:
+        setting = (row["experiment"], row["words"])
+        if setting in wanted and setting not in anew:
+            runs[setting] |= row["runs"]
+    for row in rows:
+        told = {key: row[key] for key in ("verdict", "day", "metrics")}
+        runs[row["experiment"], row["words"]][row["repeat"]] = told
+    found = []
+    for (experiment, words), repeats in runs.items():
+        now = values_of(experiment, words)
+        values = {key: value for key, value in now.items() if base.get(key, _NO_KEY) != value}
+        found.append(
+            {"experiment": experiment, "words": words, "values": values, "runs": dict(sorted(repeats.items()))}
+        )
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    printed = kept.get("printed") if kept.get("versions") == versions else None
+    return {"versions": versions, "base": base, "rows": found, "printed": printed or drawn()}
 
 
-def number(value: float) -> str:
-    """0.00012 -> '1e-04', nan -> 'NaN'."""
-    return "NaN" if value != value else f"{value:.0e}"
-
-
-def table(header: list[str], lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *lines])
-
-
-def render(rows: list[dict], language: str) -> str:
-    """Return the summary and a table for each setting, in Markdown."""
-    text, seeds = TEXT[language], len({r["seed"] for r in rows})
-    label = {"en": 3, "zh": 4}[language]
-    names = list(dict.fromkeys(cure[label] for cure in CURES))
-    lines = []
-    for name in names:
-        same = [cure for cure in CURES if cure[label] == name]
-        cells = [next((accuracy(find(rows, s, cure[0])) for cure in same if s in cure[2]), "") for s in SETTINGS]
-        lines.append([name, same[0][1], *cells])
-    header = [text["cure"], text["named"], *(title[language] for title in SETTINGS.values())]
-    parts = [text["summary"].format(seeds=seeds, trained=TRAINED), table(header, lines)]
-    for setting, title in SETTINGS.items():
-        lines = []
-        for cure in CURES:
-            if setting not in cure[2]:
-                continue
-            cell = find(rows, setting, cure[0])
-            trained = sum(r["accuracy"] >= TRAINED for r in cell)
-            lines.append(
-                [
-                    cure[label],
-                    f"`{cure[0]}`" if cure[0] else "",
-                    f"{number(middle(cell, 'start'))} → {number(middle(cell, 'end'))}",
-                    number(middle(cell, "gradient")),
-                    text["yes"] if arrives(cell) else text["no"],
-                    accuracy(cell),
-                    text["of"].format(trained, len(cell)),
-                ]
-            )
-        header = [text[key] for key in ("cure", "words", "share", "gradient", "arrives", "accuracy", "trained")]
-        parts += [f"### {title[language]}", text["command"].format(setting=setting), table(header, lines)]
-    return "\n\n".join(parts)
-
-
-def insert(page: str, tables: str) -> str:
-    """Return the page with `tables` between its markers."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not after:
-        raise ValueError(f"the page lacks {BEGIN} or {END}")
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+def measure_elsewhere(kept: dict, processes: int) -> None:
+    """Do what cured once more with another processor's rounding: a network at the mark may fall below it there."""
+    settings = {(setting, words) for words, _, settings, *_ in CURES for setting in settings}
+    runs = {
+        ((row["experiment"], row["words"]), repeat): run
+        for row in kept["rows"]
+        if (row["experiment"], row["words"]) in settings and cured(find(kept, row["experiment"], row["words"]))
+        for repeat, run in row["runs"].items()
+    }
+    todo = [job for job, run in runs.items() if "elsewhere" not in run]
+    for row in measure_all(todo, processes, (), environment=ELSEWHERE) if todo else []:
+        runs[(row["experiment"], row["words"]), row["repeat"]]["elsewhere"] = row["metrics"]["test_accuracy"]
 
 
 def draw_cosine(path: Path) -> None:
     """Draw article 002's cosine decay as printed and as meant, as the two configs schedule it."""
-    import hydra
     import matplotlib
     from hydra.utils import instantiate
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    import zoo.sweeping.callback  # noqa: F401
-    from zoo.config import CONF
-
     steps = 410
     matplotlib.rcParams["svg.hashsalt"] = "articles"  # the same picture each time
     figure, axes = plt.subplots(figsize=(5, 2.6), layout="constrained")
     for factor, label in ((2, r"$\eta\,(1+\cos(\pi t/T))$"), (1, r"$\eta\,(1+\cos(\pi t/T))/2$")):
-        with hydra.initialize_config_dir(CONF, version_base="1.3"):
-            cfg = hydra.compose("config", ["experiment=printed_cosine"])
+        cfg = composed("printed_cosine", "")
         cfg.steps = steps
         del cfg.schedule.warmup  # ours, not Keras'
         cfg.optimizer.learning_rate *= factor
@@ -295,22 +160,55 @@ def draw_cosine(path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="1 seed, 2 epochs; print the English tables only")
+    parser.add_argument("--anew", action="store_true", help="measure all of it again")
+    parser.add_argument("--quick", action="store_true", help="one seed, two epochs; print the English tables only")
+    parser.add_argument("--cifar10", help="an .npz file of CIFAR-10 in place of Keras' download")
     parser.add_argument("--processes", type=int, default=(os.cpu_count() or 1) + 1)  # one always waits for something
-    arguments = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
-    began = time.perf_counter()
-    if arguments.quick:
-        print(render(measure_all(1, arguments.processes, "epochs=2"), "en"))
-    else:
-        DONE.parent.mkdir(exist_ok=True)
-        rows = measure_all(SEEDS, arguments.processes, known=DONE)
-        for language, page in PAGES.items():
-            page.write_text(insert(page.read_text(), render(rows, language)))
-            print(f"wrote {page.relative_to(ROOT)}")
-        draw_cosine(PICTURE)
-        DONE.unlink()
+    args = parser.parse_args()
+    began, kept = time.perf_counter(), read_kept()
+    if args.quick:
+        todo = [job for job in jobs() if job[1] in ("seed=0", "data.fold=0 seed=0")]
+        rows = measure_all([one for one in todo if _known(one, args)], args.processes, ("epochs=2",))
+        found = merged({"base": {}, "rows": [], "printed": {}}, rows, set())
+        print("\n\n".join([*(example_table(example, found, "en") for example in EXAMPLES), cures(found, "en")]))
+        return
+    anew = {setting for setting, _ in jobs()} if args.anew else set(stale(kept))
+    rows = [json.loads(line) for line in DONE.read_text().splitlines()] if DONE.is_file() else []
+    if rows:
+        print(f"{len(rows)} runs are known from {DONE}; delete it to measure them anew")
+    have = {((row["experiment"], row["words"]), row["repeat"]) for row in rows}
+    for row in kept["rows"]:
+        setting = (row["experiment"], row["words"])
+        have |= {(setting, repeat) for repeat in row["runs"] if setting not in anew}
+    todo = [job for job in jobs() if job not in have and _known(job, args)]
+    DONE.parent.mkdir(exist_ok=True)
+    photographs = [job for job in todo if _of_photographs(job)]
+    rows += measure_all([job for job in todo if job not in photographs], args.processes, (), DONE)
+    path = (f"data.path={args.cifar10}",) if args.cifar10 else ()
+    rows += measure_all(photographs, args.processes, path, DONE) if photographs else []
+    kept = merged(kept, rows, anew)
+    measure_elsewhere(kept, args.processes)
+    write(kept)
+    draw_cosine(PICTURE)
+    DONE.unlink(missing_ok=True)
     print(f"{(time.perf_counter() - began) / 60:.0f} min")
+
+
+def _of_photographs(job: tuple[Setting, str]) -> bool:
+    return job[0][0] == "architectures"
+
+
+def _known(job: tuple[Setting, str], args: argparse.Namespace) -> bool:
+    """Whether a job's data are there without a download of 170 MB, or it is asked for."""
+    return not args.quick or bool(args.cifar10) or not _of_photographs(job)
+
+
+def write(kept: dict) -> None:
+    """Write what was measured, and both pages' tables."""
+    KEPT.write_text(json.dumps(kept, indent=0) + "\n")
+    for language, page in PAGES.items():
+        page.write_text(filled(page.read_text(), kept, language))
+        print(f"wrote {page.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
