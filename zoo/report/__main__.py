@@ -37,6 +37,7 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     from zoo.config import home
     from zoo.errors import UserError
     from zoo.report.comparison import write_comparison
+    from zoo.report.paired import paired_block
     from zoo.report.pictures import draw_missing
     from zoo.report.text import sweep_table
     from zoo.tracking import Store
@@ -54,6 +55,8 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     runs, keys = told_apart(summaries, [run.data.params for run in found])
     title = query or f"all finished runs of {experiment}"
     print(sweep_table(runs, title, keys))
+    if block := paired_block(runs, keys):
+        print(block)
     out.mkdir(parents=True, exist_ok=True)
     print(f"compare   {write_comparison(runs, keys, out, title, experiment_id=store.experiment_id)[0]}")
 

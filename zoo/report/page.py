@@ -26,6 +26,7 @@ from zoo.report.entries import (
     settings,
     verdict_of_most,
 )
+from zoo.report.paired import paired_section
 from zoo.report.pictures.scales import decades
 from zoo.report.pictures.style import RED, VERDICTS
 from zoo.report.text import over_repeats
@@ -55,6 +56,7 @@ def page_text(entries: list[Entry], keys: list[str], title: str, folder: Path, l
         "title": _text(title),
         "subtitle": _text(" · ".join(told)),
         "heat_map": _heat_map(entries, keys),
+        "paired": paired_section([entry.summary for entry in entries], keys),
         "chips": "\n    ".join(_chip(name, n) for name, n in counts.most_common()),
         "table": _table(entries, keys, folder, link),
         "data": _embedded(entries, keys),

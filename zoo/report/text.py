@@ -287,13 +287,13 @@ def _grouped_rows(groups: list[list[Summary]], keys: list[str]) -> tuple[list[st
     # Of runs of several kinds, as a query may find them, each has its own.
     own = [group[0].metric.name if group else None for group in done]
     metric = next((name for name in own if name), "test_metric")
-    validation = _validation(metric)
+    validation = validation_of(metric)
 
     def order(i: int) -> tuple[bool, float]:
         name = own[i]
         if name is None:
             return False, math.inf
-        mean = float(np.mean([run.metrics[_validation(name)] for run in done[i]]))
+        mean = float(np.mean([run.metrics[validation_of(name)] for run in done[i]]))
         return name != metric, Metric(name, mean).rank
 
     rows = []
@@ -301,7 +301,7 @@ def _grouped_rows(groups: list[list[Summary]], keys: list[str]) -> tuple[list[st
         name = own[i] or metric
         told = [""] * 3
         if done[i]:
-            names = (_training(name), _validation(name), name)
+            names = (_training(name), validation_of(name), name)
             told = [_over(done[i], n) for n in names]
             told = [*told[:-1], told[-1] + _other(name, metric)]
         counts = collections.Counter(run.word for run in groups[i])
@@ -330,7 +330,7 @@ def _over(runs: Sequence[Summary], metric: str) -> str:
     return over_repeats(values) if values else ""
 
 
-def _validation(metric: str) -> str:
+def validation_of(metric: str) -> str:
     """What a choice between settings may be made by, where `metric` is of the test part."""
     return metric.replace("test_", "val_")
 

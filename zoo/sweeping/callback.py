@@ -26,6 +26,7 @@ from zoo.interrupts import hear_hangup_alone, interrupted_by
 from zoo.report import text as report
 from zoo.report.cured import cured_block
 from zoo.report.foretold import foretold_table
+from zoo.report.paired import paired_block
 from zoo.sweeping.cure import FILE as FILE_OF_CURES
 from zoo.sweeping.cure import read_cured
 from zoo.sweeping.hydra_private import composed_once
@@ -196,6 +197,8 @@ class Sweep(Callback):
             print(cured_block(cured, runs))
         elif (config.verbose or failed) and runs:
             print(report.sweep_table(runs, say("sweep {name}", name=self.name), self.plan.varying))
+            if block := paired_block(runs, self.plan.varying):
+                print(block)
         self._tell_of(failed, missing)
         if config.verbose and written and not cured:
             print(f"{label('compare')}{written[0]}")
