@@ -106,3 +106,21 @@ def test_a_list_is_written_as_it_is():
     rows = cells(report.sweep_table(runs, "a [red] title", ["callbacks"]))
     assert [row[0] for row in rows] == ["[bold]", "[probe]"]
     assert "a [red] title" in report.sweep_table(runs, "a [red] title", ["callbacks"])
+
+
+@pytest.mark.parametrize(
+    "seconds, told",
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (119.6, "2 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.6, "1 h 0 min"),
+        (7169, "1 h 59 min"),
+        (7190, "2 h 0 min"),
+        (360_000, "100 h 0 min"),
+    ],
+)
+def test_no_unit_is_full(seconds, told):
+    assert report.duration(seconds) == told

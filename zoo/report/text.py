@@ -354,9 +354,11 @@ def _other(own: str, metric: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """75 -> '1 min 15 s'."""
-    if seconds < 60:
-        return say("{seconds:.0f} s", seconds=seconds)
-    if seconds < 3600:
-        return say("{minutes:.0f} min {seconds:.0f} s", minutes=seconds // 60, seconds=seconds % 60)
-    return say("{hours:.0f} h {minutes:.0f} min", hours=seconds // 3600, minutes=seconds % 3600 // 60)
+    """75 -> '1 min 15 s': to whole seconds, from an hour on to whole minutes."""
+    whole = round(seconds)
+    if whole < 60:
+        return say("{seconds:.0f} s", seconds=whole)
+    if whole < 3600:
+        return say("{minutes:.0f} min {seconds:.0f} s", minutes=whole // 60, seconds=whole % 60)
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return say("{hours:.0f} h {minutes:.0f} min", hours=hours, minutes=minutes)

@@ -1,14 +1,17 @@
 """How far a sweep is: a line for each run that ends, and on a terminal one below them that is kept up to date."""
 
+import collections
+import math
 import sys
 import threading
 import time
 from pathlib import Path
 
-from zoo.archive.lock import STATE
+from zoo.archive.lock import STATE, in_use
 from zoo.archive.summary import FILE, Summary
 from zoo.archive.sweep import SweepFolder
 from zoo.report import text as report
+from zoo.sweeping.remaining import Countdown, remaining
 from zoo.telemetry.language import say
 
 INTERVAL = 0.25  # seconds between two looks
@@ -33,6 +36,11 @@ class Progress:
         self.shown = shown
         self.live = shown and sys.stdout.isatty()
         self._open = [n for n in range(total) if not (self.folder.job(n) / FILE).is_file()]
+        self._left_over = {n for n in self._open if self._lock(n).is_file()}  # by processes that were killed
+        self._began: dict[int, float] = {}  # when each job was first seen to run
+        self._durations: list[float] = []
+        self._at_once: collections.deque[tuple[float, int]] = collections.deque()
+        self._countdown = Countdown()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
 
@@ -65,12 +73,29 @@ class Progress:
                 live.update(self.line())
             self._look(console.print)
 
+    def _lock(self, number: int) -> Path:
+        return self.folder.job(number) / STATE / "lock"
+
+    def _runs(self, number: int) -> bool:
+        """Whether a job that has not ended runs."""
+        if not self._lock(number).is_file():
+            return False
+        if number in self._left_over:
+            if not in_use(self.folder.job(number)):
+                return False
+            self._left_over.remove(number)
+        return True
+
     def _look(self, tell) -> None:
         """Tell of each run that has ended since the last look."""
+        now = time.perf_counter()
         for number in list(self._open):
             if not (self.folder.job(number) / FILE).is_file():
+                if number not in self._began and self._runs(number):
+                    self._began[number] = now
                 continue
             self._open.remove(number)
+            self._durations.append(now - self._began.pop(number, now))
             summary = Summary.read(self.folder.job(number))
             self.done += 1
             if not summary.finished:
@@ -82,20 +107,34 @@ class Progress:
             sys.stdout.flush()
 
     def _left(self) -> float:
-        """Seconds that the rest will take, if it takes as long as what was done."""
-        new = self.done - self.before
-        return (time.perf_counter() - self.began) / max(new, 1) * (self.total - self.done)
+        """Seconds that the rest will take."""
+        now = time.perf_counter()
+        running = [now - began for began in self._began.values()]
+        # Between two jobs of a slot fewer run than there are slots, for as long as a job takes at most.
+        self._at_once.append((now, len(running)))
+        while now - self._at_once[0][0] > sum(self._durations) / len(self._durations) + INTERVAL:
+            self._at_once.popleft()
+        slots = max(1, *(count for _, count in self._at_once))
+        waiting = max(0, self.total - self.done - len(running))
+        return self._countdown.shown(*remaining(self._durations, running, waiting, slots))
 
     def line(self) -> str:
-        """Return `12/48 done, 2 running, 1 failed, ETA 3 min, best test_accuracy 0.95: model.depth=5`."""
-        running = sum((self.folder.job(number) / STATE / "lock").is_file() for number in self._open)
+        """Return `12/48 done, 2 running, 1 failed, 5.3 a minute, ETA 3 min, best test_accuracy 0.95: model.depth=5`."""
         done = f"{self.done}" if self.most else f"{self.done}/{self.total}"
-        parts = [say("{count} done", count=done), say("{count} running", count=running)]
+        parts = [say("{count} done", count=done), say("{count} running", count=len(self._began))]
         parts += [say("{count} failed", count=self.failed)] if self.failed else []
-        if self.done > self.before and not self.most:
-            parts.append(say("ETA {duration}", duration=report.duration(self._left())))
+        if self.done > self.before:
+            pace = 60 * (self.done - self.before) / (time.perf_counter() - self.began)
+            parts.append(say("{pace} a minute", pace=_short(pace)))
+            if not self.most:
+                parts.append(say("ETA {duration}", duration=report.duration(self._left())))
         if self.best is not None:
             name, value = self.best.metric
             differing = report.differing(self.best, self.keys)
             parts.append(say("best {name} {value:.4g}: {differing}", name=name, value=value, differing=differing))
         return say(", ").join(parts)
+
+
+def _short(pace: float) -> str:
+    """Two digits of it: 123.4 -> '123', 0.04321 -> '0.043'."""
+    return f"{pace:.0f}" if pace >= 10 else f"{pace:.{1 - math.floor(math.log10(pace))}f}"
