@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from zoo.errors import UserError
 
@@ -63,7 +63,7 @@ class Config:
     preflight: bool = MISSING
     cure: bool = MISSING
     pictures: bool = MISSING
-    objective: str = MISSING
+    objective: Any = MISSING
     resume: Any = MISSING
     language: str = MISSING
     verbose: int = MISSING
@@ -97,11 +97,26 @@ class CureSweeper:
     params: dict[str, str] | None = None
 
 
+@dataclasses.dataclass
+class SearchSweeper:
+    """A search by Optuna, which goes on where it was cut off: docs/cluster.md."""
+
+    _target_: str = "hydra_plugins.gradient_zoo.search_sweeper.SearchSweeper"
+    n_trials: int = 20  # in all, by however many commands
+    n_jobs: int = 1  # asked for at once by another launcher than joblib, which asks whenever a worker is free
+    sampler: str = "tpe"  # or random
+    pruner: str = "none"  # median or hyperband: end a trial after an epoch in which others were better
+    direction: Any = None  # minimize or maximize, a list for several objectives; null: as the objectives' names say
+    storage: str | None = None  # postgresql://USER@HOST/DATABASE; null: a file in the sweep's folder
+    params: dict[str, str] | None = None
+
+
 ConfigStore.instance().store(name="schema", node=Config, provider="zoo")
 Plugins.instance()  # launchers of these names that are installed are registered now, so that ours come after them
 ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncher, provider="zoo")
 ConfigStore.instance().store(group="hydra/launcher", name="joblib", node=JoblibLauncher, provider="zoo")
 ConfigStore.instance().store(group="hydra/sweeper", name="cure", node=CureSweeper, provider="zoo")
+ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=SearchSweeper, provider="zoo")
 OmegaConf.register_new_resolver("home", lambda: str(home()), replace=True)
 OmegaConf.register_new_resolver("sqrt", math.sqrt, replace=True)
 
@@ -167,6 +182,8 @@ def check(cfg: DictConfig) -> None:
     resume = OmegaConf.select(cfg, "resume.any_code") if isinstance(cfg.resume, DictConfig) else cfg.resume
     if not isinstance(resume, bool) and (resume is not cfg.resume or not isinstance(resume, str)):
         raise UserError(f"resume={cfg.resume}: it must be true, false or the folder of a run.")
+    if not all(isinstance(name, str) for name in objectives(cfg)) or not objectives(cfg):
+        raise UserError(f"objective={cfg.objective}: it must be the name of a metric, or a list of such.")
     fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
     if folds and fold >= folds:
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")
@@ -175,6 +192,11 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"gentler.epoch={gentler.epoch}: say after which of the {cfg.epochs} epochs it goes on gently.")
     if task := OmegaConf.select(cfg, "data.task"):
         check_loss(cfg, task)
+
+
+def objectives(cfg: DictConfig) -> list[str]:
+    """Return what a search goes by."""
+    return list(cfg.objective) if isinstance(cfg.objective, ListConfig) else [cfg.objective]
 
 
 def resolved(node: DictConfig) -> dict[str, Any]:

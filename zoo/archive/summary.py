@@ -17,6 +17,7 @@ FILE = "summary.json"
 # The metric that stands for a run is the first of these that it has; a preflight, which tests nothing, has the last.
 STANDING = ("test_accuracy", "test_rmse", "test_loss", "loss")
 MORE_IS_BETTER = ("test_accuracy", "val_accuracy")
+COSTS = ("seconds", "parameters")  # of a run, which a search may go by beside metrics
 
 
 class Status(enum.StrEnum):
@@ -64,7 +65,7 @@ class Summary:
         seconds: that it took.
         epochs, steps: that it did; steps where gradients were tracked.
         parameters: of the model.
-        stopped: why it ended before its last epoch: "hopeless", "not finite" or `None`.
+        stopped: why it ended before its last epoch: "hopeless", "not finite", "pruned" or `None`.
         arriving: what share of the output's gradient reached the first layer, before the first step and at the end.
         origin: git commit and versions of packages, as the store's tags name them.
     """
@@ -97,6 +98,11 @@ class Summary:
         """The test metric that stands for a finished run: accuracy, or the error of a regression."""
         name = next(name for name in STANDING if name in self.metrics)
         return Metric(name, self.metrics[name])
+
+    def measured(self, name: str) -> float:
+        """Return a metric or one of `COSTS`; NaN where it has none of that name."""
+        value = getattr(self, name) if name in COSTS else self.metrics.get(name)
+        return math.nan if value is None else float(value)
 
     @property
     def word(self) -> str:

@@ -1,6 +1,7 @@
-"""Compare the recorded runs that a filter of MLflow's finds, as a sweep is compared.
+"""Compare the recorded runs that a filter of MLflow's finds, as a sweep is compared; or once more those of a sweep.
 
 python -m zoo.report "params.data._target_ = 'zoo.data.digits' and tags.verdict != 'healthy'"
+python -m zoo.report mlruns/sweeps/2026-11-30_12-00-00-000000
 """
 
 import argparse
@@ -14,14 +15,18 @@ def main() -> None:
     from zoo.errors import reported
 
     parser = argparse.ArgumentParser(prog="python -m zoo.report", description="Compare recorded runs.")
-    parser.add_argument("query", help="MLflow's filter syntax: \"tags.verdict = 'vanishing' and metrics.seconds < 60\"")
+    told = "MLflow's filter syntax: \"tags.verdict = 'vanishing' and metrics.seconds < 60\"; or the folder of a sweep"
+    parser.add_argument("query", help=told)
     parser.add_argument("--experiment", default="gradient-zoo", help="of MLflow")
     parser.add_argument("--uri", help="of the tracking store, if it is not the embedded one")
     parser.add_argument("--out", type=Path, help="folder for comparison.html and comparison.png")
     arguments = parser.parse_args()
     gc.disable()  # a thousand runs are many objects, that all stay: looking through them took a quarter of the time
     with reported():
-        compare(**vars(arguments))
+        if (Path(arguments.query) / "sweep.json").is_file():
+            compare_sweep(Path(arguments.query).resolve(), arguments.out)
+        else:
+            compare(**vars(arguments))
 
 
 def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> None:
@@ -59,6 +64,37 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
         print(block)
     out.mkdir(parents=True, exist_ok=True)
     print(f"compare   {write_comparison(runs, keys, out, title, experiment_id=store.experiment_id)[0]}")
+
+
+def compare_sweep(folder: Path, out: Path | None) -> None:
+    """Write the comparison of a sweep's runs, and of a search what it learned; print their table.
+
+    Raises:
+        UserError: if none of them is finished.
+    """
+    from zoo.archive.sweep import SweepFolder
+    from zoo.errors import UserError
+    from zoo.report.comparison import write_comparison
+    from zoo.report.paired import paired_block
+    from zoo.report.pictures import draw_missing
+    from zoo.report.search import draw_search
+    from zoo.report.text import sweep_table
+
+    sweep = SweepFolder(folder)
+    known, runs = sweep.read(), sweep.summaries()
+    if not any(run.finished for run in runs):
+        raise UserError(f"{folder}: no run of this sweep is finished.")
+    keys, title, out = known.get("varying", []), f"sweep {folder.name}", out or folder
+    draw_missing(run.folder for run in runs if run.finished)
+    print(sweep_table(runs, title, keys))
+    if block := paired_block(runs, keys):
+        print(block)
+    out.mkdir(parents=True, exist_ok=True)
+    for path in [
+        *write_comparison(runs, keys, out, title, experiment_id=known.get("experiment_id")),
+        *draw_search(folder),
+    ]:
+        print(f"compare   {path}")
 
 
 if __name__ == "__main__":

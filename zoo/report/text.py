@@ -68,6 +68,8 @@ def _stopped(why: str | None) -> str:
     """What ended a training before its last epoch, as the end of a line."""
     if why is None:
         return ""
+    if why == "pruned":
+        return say(", stopped as others were better")
     return say(", stopped as hopeless" if why == "hopeless" else ", stopped as its loss was not finite")
 
 

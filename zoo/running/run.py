@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from zoo.archive.run import read_columns
-from zoo.archive.summary import Status, Summary, can_go_on
-from zoo.config import CHECKOUT, check, home
+from zoo.archive.summary import COSTS, Status, Summary, can_go_on
+from zoo.config import CHECKOUT, check, home, objectives
 from zoo.errors import UserError
 from zoo.interrupts import interrupted_by, told_to_end
 from zoo.report import text as report
@@ -44,7 +44,7 @@ class Result:
 
     Attributes:
         summary: as `summary.json` has it; `None` of a preflight.
-        value: the metric `cfg.objective` after the last epoch; of a preflight the loss before the first step.
+        value: `cfg.objective` after the last epoch, the first of several; of a preflight the loss before step 0.
         model: trained; `None` where the run was finished before.
         norms, probes: the callbacks that recorded it, if they were chosen.
     """
@@ -110,7 +110,7 @@ def run(cfg: DictConfig, job: Job | None = None) -> Result:
     use_language(cfg.language)
     record = Record(cfg, job)
     if finished := record.finished():
-        return Result(finished, finished.metrics.get(cfg.objective, math.nan))
+        return Result(finished, finished.measured(objectives(cfg)[0]))
     try:
         return _run(cfg, record)
     except BaseException as error:
@@ -136,7 +136,8 @@ def _run(cfg: DictConfig, record: Record) -> Result:
     fit(cfg, record, training)
     summary = judge(cfg, record, training)
     conclude(cfg, record, training, summary)
-    return Result(summary, summary.metrics[cfg.objective], training.model, training.norms, training.probes)
+    value = summary.measured(objectives(cfg)[0])
+    return Result(summary, value, training.model, training.norms, training.probes)
 
 
 @dataclasses.dataclass
@@ -176,6 +177,7 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     from zoo.running import sound
     from zoo.running.checkpoint import Checkpoint
     from zoo.running.checkup import examination_of
+    from zoo.running.pruning import pruning_of
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.history import header_path
     from zoo.telemetry.probe import Probes
@@ -189,6 +191,7 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     baseline = constant_loss(model.loss, data.train[1], data.task) if isinstance(data.train, tuple) else None
     callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
     norms, probes = _only(callbacks, GradientNorms), _only(callbacks, Probes)
+    callbacks += pruning_of(record.folder, record.sweep)
     others = [c for c in callbacks if c not in (norms, probes)]
     rows, epochs = record.state / "gradients.f32", record.folder / "history.csv"
     path = record.state / "checkpoint.npz"
@@ -310,6 +313,7 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
     """
     from zoo.callbacks import StopWhenHopeless
     from zoo.running.checkup import with_findings
+    from zoo.running.pruning import StopWhenPruned
     from zoo.telemetry.verdict import diagnose
 
     norms, probes = training.norms, training.probes
@@ -321,9 +325,10 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
         verdict = _fitting(cfg, with_findings(verdict, training.examination, norms.history, probes, history))
     metrics = {name: float(values[-1]) for name, values in history.items() if name != "epoch"}
     metrics |= {f"test_{name}": value for name, value in training.tested.items()}
-    if cfg.objective not in metrics:
-        raise UserError(f"objective={cfg.objective}: the metrics of this run are {', '.join(metrics)}.")
-    stop = _only(training.callbacks, StopWhenHopeless)
+    for name in objectives(cfg):
+        if name not in (*metrics, *COSTS):
+            raise UserError(f"objective={name}: the metrics of this run are {', '.join(metrics)}.")
+    stop, pruned = _only(training.callbacks, StopWhenHopeless), _only(training.callbacks, StopWhenPruned)
     return record.summary(
         Status.FINISHED,
         verdict=verdict,
@@ -333,7 +338,12 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
         epochs=len(history["loss"]),
         steps=len(norms.history) if norms else None,
         parameters=training.parameters,
-        stopped=_stopped(history["loss"].tolist(), cfg.epochs, hopeless=bool(stop and stop.verdict)),
+        stopped=_stopped(
+            history["loss"].tolist(),
+            cfg.epochs,
+            hopeless=bool(stop and stop.verdict),
+            pruned=bool(pruned and pruned.pruned),
+        ),
         arriving=_arriving(probes.results) if probes else None,
     )
 
@@ -360,10 +370,12 @@ def _arriving(probes: list) -> list[float] | None:
     return None if any(map(math.isnan, shares)) else shares
 
 
-def _stopped(losses: Sequence[float], epochs: int, hopeless: bool) -> str | None:
-    """Return why a training ended before its last epoch, if this program ended it: "not finite" or "hopeless"."""
+def _stopped(losses: Sequence[float], epochs: int, hopeless: bool, pruned: bool) -> str | None:
+    """Return why a training ended before its last epoch, if this program ended it, as `Summary.stopped` has it."""
     if len(losses) < epochs and not math.isfinite(losses[-1]):
         return "not finite"
+    if pruned and len(losses) < epochs:
+        return "pruned"
     return "hopeless" if hopeless else None
 
 

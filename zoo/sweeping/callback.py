@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 
 from zoo.archive.lock import STATE, Lock
-from zoo.archive.summary import FILE, Summary
+from zoo.archive.summary import FILE, Status, Summary
 from zoo.archive.sweep import SweepFolder, find
 from zoo.config import check, home
 from zoo.errors import UserError, disk_full, tell
@@ -33,6 +33,7 @@ from zoo.sweeping.hydra_private import composed_once
 from zoo.sweeping.plan import Plan
 from zoo.sweeping.preflight import Foretelling, passing_folder
 from zoo.sweeping.progress import Progress
+from zoo.sweeping.search import beginning, result_of
 from zoo.telemetry.language import label, say, use_language
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Sweep(Callback):
     def __init__(self):
         self.log: RunLog | None = None
         self.unwind = contextlib.ExitStack()
+        self.leads = True  # not so of a command that helps another one with its search
 
     def __reduce__(self):
         return Sweep, ()  # a launcher may send it to the processes of the jobs, where it has nothing to do
@@ -69,8 +71,10 @@ class Sweep(Callback):
             if config.preflight:
                 self._pass(config)
                 return
-            self._settle(config)
-            self._open(config)
+            with beginning() if self.plan.search else contextlib.nullcontext():
+                self._settle(config)
+                if self.leads:
+                    self._open(config)
         self.unwind.enter_context(composed_once())
         done = self._clear()
         if config.verbose:
@@ -117,11 +121,15 @@ class Sweep(Callback):
                 )
         self.name = self.folder.name
         self.lock = Lock(self.folder)
-        if not self.lock.acquire():
+        self.leads = self.lock.acquire()
+        if self.leads:
+            return
+        if self.plan.search is None:
             raise UserError(
                 f"this very sweep is running already, in {self.folder}; wait for it, or start another one with "
                 "resume=false."
             )
+        print(say("this search is running already, in {folder}: this command helps it", folder=self.folder), flush=True)
 
     def _open(self, config: DictConfig) -> None:
         """Make the sweep's own run in the store, and write what the sweep is."""
@@ -161,9 +169,10 @@ class Sweep(Callback):
             except UserError as error:  # damaged: what it says is lost, and the run is not
                 print(f"{error} This one is done again.", file=sys.stderr)
                 finished = False
-            if finished:
+            # A trial that failed stays what the study knows it as. What another command does is that one's.
+            if finished or (self.plan.search and Summary.read(folder).status == Status.FAILED):
                 done += 1
-            else:
+            elif self.leads:
                 (folder / FILE).unlink(missing_ok=True)
         return done
 
@@ -175,13 +184,16 @@ class Sweep(Callback):
         atexit.unregister(self._interrupted)
         self.unwind.close()
         self.progress.stop()
+        if not self.leads and self.lock.acquire():  # the command that it helped is gone
+            self.leads = True
+            self._open(config)
         runs = SweepFolder(self.folder).summaries()
         failed = [run for run in runs if not run.finished]
         missing = 0 if self.plan.open else self.plan.total - len(runs)
         cured = read_cured(self.folder) if self.plan.open else []
         written = []
         with _as_far_as_the_disk_goes():
-            if config.pictures:
+            if config.pictures and self.leads:
                 from zoo.report.pictures import draw_missing
 
                 shown = {one[name] for one in cured for name in ("before", "after")}  # not each that was tried
@@ -202,6 +214,8 @@ class Sweep(Callback):
         self._tell_of(failed, missing)
         if config.verbose and written and not cured:
             print(f"{label('compare')}{written[0]}")
+        if self.plan.search and (told := result_of(self.folder)):
+            print(told)
         if unsent := [run for run in runs if (run.folder / STATE / "journal.jsonl").is_file()]:
             print(
                 f"{len(unsent)} runs are not in the tracking store as they are here; send them with "

@@ -25,6 +25,11 @@ def cures(config: DictConfig) -> bool:
     return str(config.hydra.sweeper._target_).startswith("hydra_plugins.gradient_zoo.cure_sweeper")
 
 
+def searches(config: DictConfig) -> bool:
+    """Whether the sweeper is ours, which searches."""
+    return str(config.hydra.sweeper._target_).startswith("hydra_plugins.gradient_zoo.search_sweeper")
+
+
 def stays_here(config: DictConfig) -> bool:
     """Whether the launcher does all jobs on this machine."""
     return str(config.hydra.launcher._target_).rpartition(".")[2] in HERE
@@ -32,14 +37,13 @@ def stays_here(config: DictConfig) -> bool:
 
 def grid(config: DictConfig) -> list[list[str]]:
     """Return the overrides of each job that Hydra's own sweeper makes of a `-m` command."""
+    return _sweeper().split_arguments(words(config), None)[0]
+
+
+def words(config: DictConfig) -> list[Override]:
+    """Return what a `-m` command sets or sweeps, and before it what an experiment sweeps."""
     given = [f"{key}={value}" for key, value in _params(config).items()]
-    return _sweeper().split_arguments(_parsed([*given, *config.hydra.overrides.task]), None)[0]
-
-
-def searched(config: DictConfig) -> list[str]:
-    """Return the keys whose values a search chooses."""
-    swept = [o.key_or_group for o in _parsed(list(config.hydra.overrides.task)) if o.is_sweep_override()]
-    return [*map(str, _params(config)), *swept]
+    return _parsed([*given, *config.hydra.overrides.task])
 
 
 def composed(config: DictConfig, overrides: list[str]) -> DictConfig:

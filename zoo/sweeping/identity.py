@@ -1,5 +1,6 @@
 """By what the same sweep is known again: what its runs follow from, and the code that makes them."""
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -11,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.archive.differences import WITHOUT_EFFECT
+from zoo.archive.study import Search
 from zoo.config import PACKAGE, resolved
 
 # Keys that may name a file, whose content counts.
@@ -26,6 +28,18 @@ def identity_of(jobs: list[DictConfig]) -> str:
         stamps = [_stamp(OmegaConf.select(job, key)) for key in FILES]
         digest.update(json.dumps([content, stamps], sort_keys=True, default=str).encode())
     return digest.hexdigest()
+
+
+def search_identity(identity: str, dimensions: dict[str, Any], search: Search) -> str:
+    """Return a digest of what a search's results follow from, whatever number of trials it is asked for.
+
+    Args:
+        identity: of two of its jobs.
+        dimensions: what is searched.
+        search: how it chooses.
+    """
+    content = [identity, {key: str(at) for key, at in dimensions.items()}, dataclasses.asdict(search)]
+    return f"search {hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}"
 
 
 def effective(job: DictConfig) -> dict[str, Any]:

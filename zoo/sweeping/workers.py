@@ -83,6 +83,11 @@ class Workers:
         for worker in self.workers:
             worker.close(kill=True)
 
+    def close(self) -> None:
+        """Let the processes go, which have nothing to do any more."""
+        for worker in self.workers:
+            worker.close()
+
     def _do(self, job: tuple, folder: Path) -> JobReturn:
         if Summary.read(folder).finished:
             return returned(math.nan)  # only a search, which never comes upon a finished run, asks for its value
