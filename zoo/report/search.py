@@ -36,6 +36,7 @@ def draw_search(folder: Path) -> list[Path]:
                     figure = draw(study, target_name=objective, **options)
                 except (RuntimeError, ValueError):  # of values that are all the same nothing follows
                     continue
+            figure.tight_layout()  # Optuna's was of another size
             save(figure, path)
             pyplot.close(figure)
             written.append(path)
