@@ -59,8 +59,16 @@ def import_keras() -> None:
             import keras  # noqa: F401
 
 
-def start(*, seed: int, precision: str, deterministic: bool) -> None:
-    """Import Keras, forget earlier models, seed Python, NumPy and the backend, and set the precision."""
+def start(*, seed: int, precision: str, deterministic: bool, again: bool = False) -> None:
+    """Import Keras, forget earlier models, seed Python, NumPy and the backend, and set the precision.
+
+    Args:
+        seed: of all of them.
+        precision: Keras' name of it.
+        deterministic: whether TensorFlow shall compute everything in one order.
+        again: what was compiled before stays, for it is used again: of TensorFlow's generators, which it does not draw
+            from, the seed stays too, as to set one drops all that is compiled.
+    """
     import_keras()
     # Keras walks a network from output to input by recursion: some 500 layers are too many for Python's default.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
@@ -68,18 +76,27 @@ def start(*, seed: int, precision: str, deterministic: bool) -> None:
         import keras
 
         backend = keras.config.backend()
-        # Each job of a sweep has a model of its own, whose step must be traced anew: no news to the user.
+        # A job of a sweep may have a model of its own, whose step must be traced anew: no news to the user.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        keras.utils.clear_session(free_memory=False)  # a worker collects garbage between its jobs
-        if backend == "tensorflow":
-            keras.utils.set_random_seed(seed)
-        else:
-            _seed(seed, backend)
+        _seed(seed, backend)
+        if not again:
+            _forget(seed, backend)
         keras.config.set_dtype_policy(precision)
         if deterministic and backend == "tensorflow":
             import tensorflow as tf
 
             tf.config.experimental.enable_op_determinism()
+
+
+def _forget(seed: int, backend: str) -> None:
+    """Let Keras number layers from the beginning, and TensorFlow drop what it compiled and draw from this seed."""
+    import keras
+
+    keras.utils.clear_session(free_memory=False)  # a worker collects garbage between its jobs
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.random.set_seed(seed)
 
 
 def _seed(seed: int, backend: str) -> None:

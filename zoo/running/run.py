@@ -20,7 +20,7 @@ from zoo.config import CHECKOUT, check, home, objectives
 from zoo.errors import UserError
 from zoo.interrupts import interrupted_by, told_to_end
 from zoo.report import text as report
-from zoo.running import make
+from zoo.running import make, reuse
 from zoo.running.record import Job, Record
 from zoo.startup import start
 from zoo.telemetry.findings import Verdict
@@ -128,7 +128,8 @@ def run(cfg: DictConfig, job: Job | None = None) -> Result:
 
 
 def _run(cfg: DictConfig, record: Record) -> Result:
-    start(seed=cfg.seed, precision=cfg.precision, deterministic=cfg.deterministic)
+    program = reuse.program_of(cfg)
+    _start(cfg, again=reuse.forget_but(program))
     training = prepare(cfg, record)
     foretold = foretell(cfg, record, training)
     if cfg.preflight:
@@ -136,8 +137,13 @@ def _run(cfg: DictConfig, record: Record) -> Result:
     fit(cfg, record, training)
     summary = judge(cfg, record, training)
     conclude(cfg, record, training, summary)
+    reuse.keep(program, training.data, training.model, training.norms, training.probes)
     value = summary.measured(objectives(cfg)[0])
     return Result(summary, value, training.model, training.norms, training.probes)
+
+
+def _start(cfg: DictConfig, again: bool) -> None:
+    start(seed=cfg.seed, precision=cfg.precision, deterministic=cfg.deterministic, again=again)
 
 
 @dataclasses.dataclass
@@ -184,6 +190,8 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
 
     began = time.perf_counter()
     data = make.make_data(cfg)
+    if reuse.forget_other_shapes(data):
+        _start(cfg, again=False)
     model = make.build_model(cfg, data.input_shape, data.classes)
     make.compile_model(cfg, model, data.task, data.steps)
     make.initialize_on_data(cfg, model, data.fixed_batch(cfg.batch_size)[0])
@@ -192,6 +200,7 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
     norms, probes = _only(callbacks, GradientNorms), _only(callbacks, Probes)
     callbacks += pruning_of(record.folder, record.sweep)
+    model = reuse.taken_up(model, norms, probes)
     others = [c for c in callbacks if c not in (norms, probes)]
     rows, epochs = record.state / "gradients.f32", record.folder / "history.csv"
     path = record.state / "checkpoint.npz"

@@ -40,13 +40,15 @@ class Tracking:
         ring: of the model.
         plain: the model's own train function.
         session: the `History` of the `fit` that is recorded, by which another is told from it.
-        tracked: `plain` with the ring in it; it stands in its place while the state is not OFF.
+        traced: `plain` with the ring in it.
+        tracked: `traced` as its callback watches it; it stands in the place of `plain` while the state is not OFF.
         state: see there.
     """
 
     ring: Ring
     plain: Callable | None
     session: object
+    traced: Callable
     tracked: Callable | None = None
     state: State = State.OFF
 
@@ -138,6 +140,16 @@ class GradientNorms(Copied, keras.callbacks.Callback):
             raise FileNotFoundError("GradientNorms has no path: there is nothing to go on with.")
         self._recordings[:] = [Recording.resumed(self.path, epochs)]
 
+    def take_over(self, other: "GradientNorms") -> None:
+        """Take from `other` the training step that it had compiled, of a model that is trained again from the start.
+
+        What `other` recorded stays its own; this one begins a history. Where it was not used, nothing is taken.
+        """
+        if other._tracking is not None:
+            other._detach()
+            self._take(other._tracking)
+            other._tracking = None
+
     def __getstate__(self) -> dict:
         self._read()
         return super().__getstate__()
@@ -190,9 +202,9 @@ class GradientNorms(Copied, keras.callbacks.Callback):
             if ring is None or not ring.fits(model):
                 ring = of_backend("recorder").Recorder(model, window=WINDOW, updates=self.updates, recording=recording)
             ring.steps_per_call = max(ring.steps_per_call, model.steps_per_execution)
-            tracking = Tracking(ring, model.train_function, session)
-            tracking.tracked = self._tracked(tracking)
-            self._tracking = tracking
+            tracking = self._take(Tracking(ring, model.train_function, session, ring.train_function()))
+        elif not any(recording is tracking.ring.recording for recording in self._recordings):
+            tracking.ring.record(self._recording_of(model))
         # Else the same compiled model is trained again: its traced step still fits.
         tracking.session = session
         tracking.on()
@@ -216,10 +228,15 @@ class GradientNorms(Copied, keras.callbacks.Callback):
         found.take(model)
         return found
 
+    def _take(self, tracking: Tracking) -> Tracking:
+        """Watch by it from now on."""
+        tracking.tracked = self._tracked(tracking)
+        self._tracking = tracking
+        return tracking
+
     def _tracked(self, tracking: Tracking) -> Callable:
-        """Return the model's train function with the ring in it."""
-        ring = tracking.ring
-        traced = ring.train_function()
+        """Return the train function with the ring in it as this callback watches it."""
+        ring, traced = tracking.ring, tracking.traced
 
         def tracked(*args):
             other = tracking.state is State.NEXT and ring.model.history is not tracking.session

@@ -224,6 +224,12 @@ class Prober:
         self.model = model
         self._compiled: list = []
 
+    def begin_anew(self) -> None:
+        """Forget what was found out at earlier batches, of which only what was compiled stays."""
+        if self._compiled:
+            self._judge, self._setting = Judge(self.model), None
+            self._pass.begin_anew()
+
     def __call__(self, x, y=None, *, jacobian: bool = False) -> Probe:
         """Measure on the batch (x, y)."""
         x, y = tensors_of_batch(self.model, x, y)
@@ -364,6 +370,15 @@ class Probes(Copied, keras.callbacks.Callback):
         """Go on after the probes of a training that was cut off."""
         self._results[:] = [list(results)]
         self._resumed = True
+
+    def take_over(self, other: "Probes") -> None:
+        """Take from `other` what it had compiled, of a model that is trained again from its beginning.
+
+        The results of `other` stay its own. Where it was not used, nothing is taken.
+        """
+        if other._prober is not None:
+            self._prober, other._prober = other._prober, None
+            self._prober.begin_anew()
 
     def start(self, model: keras.Model) -> None:
         """Probe before the first step, if that has not been done."""

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import keras
@@ -68,7 +68,8 @@ class Ring:
         self.rows = 0
         self.pending = 0
         self.steps_per_call = 1
-        self._counted = self._ordered = False
+        self._counted = False
+        self._order: Collection[keras.layers.Layer] | None = None
         if all(layer.built for layer in (model, *all_layers(model))):
             self.start()
 
@@ -82,6 +83,15 @@ class Ring:
         self._place = {id(v): i for i, v in enumerate(self.variables)}
         self.recording.begin(self.model, self.variables, self.columns)
         self._allocate()
+
+    def record(self, recording: Recording) -> None:
+        """Write what comes into another recording; that of before has what was read so far."""
+        self.recording = recording
+        if self.started:
+            recording.begin(self.model, self.variables, self.columns)
+            if self._order is not None:  # no layer is called again by a step that was traced
+                recording.order(self._order)
+            self.rows, self.pending = self._count(), 0
 
     def _allocate(self) -> None:
         """Make room for (window, columns) numbers on the device."""
@@ -138,12 +148,12 @@ class Ring:
     @contextlib.contextmanager
     def noting_order(self) -> Iterator[None]:
         """Around the first call of the train function, which calls the layers, note their order."""
-        if self._ordered:
+        if self._order is not None:
             yield
             return
         with call_order(self.model) as order:
             yield
-        self._ordered = True
+        self._order = order
         if self.started:
             self.recording.order(order)
 

@@ -28,6 +28,9 @@ class Pass:
         small = _on_host() and model.count_params() < SMALL
         self._compiled = jax.jit(self._run, compiler_options={"xla_backend_optimization_level": 0} if small else None)
 
+    def begin_anew(self) -> None:
+        """Run as one that was just made does: it does so already."""
+
     def __call__(self, x, y) -> tuple[Outline, dict]:
         """Return an outline and its tensors."""
         model = self.model

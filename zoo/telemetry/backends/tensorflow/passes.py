@@ -27,6 +27,11 @@ class Pass:
         self._traced = tf.function(self._run, autograph=False)
         self._count = 0
         self._written: dict[int, keras.Variable] = {}
+        self._outlines: dict[tuple, Outline] = {}  # of what was traced, which makes none at a later call
+
+    def begin_anew(self) -> None:
+        """Run as one that was just made does: what was traced waits until that one would trace."""
+        self._count = 0
 
     def __call__(self, x, y) -> tuple[Outline, dict]:
         """Return an outline and its tensors."""
@@ -43,7 +48,7 @@ class Pass:
         return self._run_traced(x, y)
 
     def _run_traced(self, x, y) -> tuple[Outline, dict]:
-        traced = Assigned()
+        traced, count = Assigned(), self._traced.experimental_get_tracing_count()
         with traced.watched(lambda variable: None):
             step = self._traced.get_concrete_function(x, y)
         self._written |= {key: variable for key, (variable, _) in traced.before.items()}
@@ -52,10 +57,13 @@ class Pass:
         known = {id(raw_value(v)) for v in [*self.model.variables, *self._written.values()]}
         others = [(v, tf.identity(v)) for v in step.variables if id(v) not in known]  # TensorFlow's own
         tensors = self._traced(x, y)
+        kind = tuple(None if t is None else (tuple(t.shape), t.dtype) for t in keras.tree.flatten((x, y)))
+        if self._traced.experimental_get_tracing_count() > count:
+            self._outlines[kind] = self._outline
         assigned.restore()
         for variable, value in others:
             variable.assign(value)
-        return self._outline, tensors
+        return self._outlines[kind], tensors
 
     def _run(self, x, y):
         self._events, self._tapes, self._losses = [], [], []

@@ -23,6 +23,9 @@ class Pass:
     def __init__(self, model: keras.Model):
         self.model = model
 
+    def begin_anew(self) -> None:
+        """Run as one that was just made does: it does so already."""
+
     def __call__(self, x, y) -> tuple[Outline, dict]:
         """Return an outline and its tensors."""
         model = self.model

@@ -37,7 +37,7 @@ class Recorder(StatefulRing):
                 return plain(data)
 
         def traced(data):
-            if self._ordered or not self.model.jit_compile:
+            if self._order is not None or not self.model.jit_compile:
                 return watched(data)
             with torch.compiler.set_stance("force_eager"):  # else what notes the order is compiled into the step
                 return watched(data)

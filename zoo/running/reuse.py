@@ -1,0 +1,183 @@
+"""In a worker: a run whose program is that of the run before uses what TensorFlow compiled for it.
+
+To trace a small network takes longer than to train it. Such a run makes its model, optimizer and callbacks as any other
+does, then lays the values of all their variables into the model of the run before, and goes on with that: what it comes
+to is the same, bit for bit. A program is the same if all but its numbers is: what a compiled step has as variables
+(weights, random states, what optimizers add up, the learning rate) and what it is handed (the batches) may differ.
+Whatever else differs, or is not known here, is made anew.
+"""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from zoo.archive.differences import LABELS, WITHOUT_EFFECT
+from zoo.config import resolved
+
+if TYPE_CHECKING:
+    import keras
+
+    from zoo.data import Dataset
+    from zoo.telemetry.gradients import GradientNorms
+    from zoo.telemetry.probe import Probes
+
+# Of a config: what decides on initial values and batches alone.
+INITIAL = {"seed", "initializer"}
+RATE = {"rate_factor", "epochs"}  # and `optimizer.learning_rate`: variables where no schedule takes them for constants
+BATCHES = {"fold", "label_noise"}  # of `data`
+# They leave nothing in a model but values of its variables. One of a person's own may do anything.
+CALLBACKS = (
+    "zoo.telemetry.gradients.GradientNorms",
+    "zoo.telemetry.probe.Probes",
+    "zoo.callbacks.StopWhenHopeless",
+    "keras.callbacks.EarlyStopping",
+    "keras.callbacks.ReduceLROnPlateau",
+    "keras.callbacks.TerminateOnNaN",
+)
+OTHER_MODELS = ("zoo.models.saved",)  # its file says what is in it
+
+
+@dataclasses.dataclass
+class _Kept:
+    """What the run before left: the program that it was, the shapes of its data, and what was compiled for both."""
+
+    program: str
+    shapes: list
+    model: "keras.Model"
+    norms: "GradientNorms | None"
+    probes: "Probes | None"
+
+
+_many = False
+_kept: _Kept | None = None
+
+
+def expect_many() -> None:
+    """Say that this process does one run after the other, and that nobody looks at a model once its run is over."""
+    global _many
+    _many = True
+
+
+def program_of(cfg: DictConfig) -> str | None:
+    """Return what the configs of two runs that can use the same compiled model have in common.
+
+    `None` of a run which cannot: a person's own functions and classes may do anything, and other backends compile in
+    ways of their own.
+    """
+    known = _many and not cfg.preflight and str(cfg.model._target_).startswith("zoo.models.")
+    known = known and cfg.model._target_ not in OTHER_MODELS and all(map(_known, _targets(cfg)))
+    if not known or any(callback._target_ not in CALLBACKS for callback in cfg.callbacks.values()):
+        return None
+    content = {key: value for key, value in resolved(cfg).items() if key not in {*WITHOUT_EFFECT, *LABELS, *INITIAL}}
+    schedule = content["schedule"]
+    if "_target_" not in schedule and not schedule.get("warmup") and not content["gentler"]:
+        content = {key: value for key, value in content.items() if key not in RATE}
+        content["optimizer"] = {k: v for k, v in content["optimizer"].items() if k != "learning_rate"}
+    content["data"] = {key: value for key, value in content["data"].items() if key not in BATCHES}
+    return json.dumps(content, sort_keys=True, default=str)
+
+
+def forget_but(program: str | None) -> bool:
+    """Let go of what was kept, unless it is of this program; return whether something is."""
+    global _kept
+    if _kept is not None and _kept.program != program:
+        _kept = None
+    return _kept is not None
+
+
+def forget_other_shapes(data: "Dataset") -> bool:
+    """Let go of what was kept if it was compiled for data of other shapes; return whether it was."""
+    global _kept
+    if _kept is None or _kept.shapes == _shapes(data):
+        return False
+    _kept = None
+    return True
+
+
+def taken_up(model: "keras.Model", norms: "GradientNorms | None", probes: "Probes | None") -> "keras.Model":
+    """Return the model to go on with: the one that was kept, made into this one, or this one itself.
+
+    Args:
+        model: of the run, compiled and complete, with the state that it begins with.
+        norms, probes: its callbacks, new ones; they get what those of the run before had compiled.
+    """
+    global _kept
+    kept, _kept = _kept, None  # until this run has come to its end: after an error nothing is certain
+    if kept is None or not _laid(model, kept.model):
+        return model
+    for new, old in ((norms, kept.norms), (probes, kept.probes)):
+        if new is not None and old is not None:
+            new.take_over(old)
+    return kept.model
+
+
+def keep(
+    program: str | None,
+    data: "Dataset",
+    model: "keras.Model",
+    norms: "GradientNorms | None",
+    probes: "Probes | None",
+) -> None:
+    """Keep for the next run what this one, which is over, had compiled; nothing of a program that is `None`."""
+    import keras
+
+    from zoo.telemetry.gradients import GradientNorms
+    from zoo.telemetry.probe import Probes
+
+    global _kept
+    if program is None or keras.config.backend() != "tensorflow":
+        return
+    # Not what they recorded.
+    fresh = norms and GradientNorms(updates=norms.updates), probes and Probes(None)
+    for new, old in zip(fresh, (norms, probes), strict=True):
+        if new is not None and old is not None:
+            new.take_over(old)
+    _kept = _Kept(program, _shapes(data), model, *fresh)
+
+
+def _laid(new: "keras.Model", old: "keras.Model") -> bool:
+    """Give `old` the state of `new`, which was made by the same config; return whether it could be."""
+    from zoo.running.checkpoint import variables_of
+    from zoo.telemetry.keras_private import flat_layers
+
+    variables = variables_of(new), variables_of(old)
+    layers = flat_layers(new), flat_layers(old)
+    kinds = [[(tuple(v.shape), v.dtype, v.trainable) for v in group] for group in variables]
+    if kinds[0] != kinds[1] or [*map(type, layers[0])] != [*map(type, layers[1])]:
+        return False
+    for value, variable in zip(*variables, strict=True):
+        variable.assign(value.value)
+    for made, layer in zip(*layers, strict=True):
+        # Past Keras' attribute tracking, as nothing of these is tracked. The check-up and the verdict ask for them.
+        vars(layer).update({name: thing for name, thing in vars(made).items() if name.endswith("_initializer")})
+    old.reset_metrics()
+    vars(old).pop("history", None)
+    return True
+
+
+def _targets(node: Any) -> list[str]:
+    """Return every `_target_` in a config."""
+    if OmegaConf.is_list(node):
+        return [target for item in node for target in _targets(item)]
+    if not isinstance(node, DictConfig):
+        return []
+    found = [target for key, value in node.items_ex(resolve=False) for target in _targets(value) if key != "_target_"]
+    return found + ([str(node._target_)] if node.get("_target_") else [])
+
+
+def _known(target: str) -> bool:
+    return target.startswith(("keras.", "zoo."))
+
+
+def _shapes(data: "Dataset") -> list:
+    """Return of the data what compiled functions depend on."""
+    parts = [_shape(part) for part in (data.train, data.validation, data.test)]
+    return [data.input_shape, data.classes, data.task, data.train_size, data.batch_size, parts]
+
+
+def _shape(part: Any) -> list:
+    if isinstance(part, tuple):
+        return [(array.shape, str(array.dtype)) for array in part]
+    return [str(part.element_spec), int(part.cardinality())]
