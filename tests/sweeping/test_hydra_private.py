@@ -65,6 +65,45 @@ def test_a_job_is_composed_as_one_by_itself():
     )
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seed=3", "model=lenet", "activation=tanh", "epochs=7"],
+        ["seed=4", "optimizer.learning_rate=0.1", "model.depth=3"],
+        ["model.depth=3", "callbacks=[probe]", "data.limit=null", "seed=5"],
+        ["remedy=batch_norm", "experiment=vanishing", "model.width=7"],
+        ["+callbacks.own={_target_: a.b}", "seed=6", "~callbacks.probe"],
+        ["seed=6", "hydra.job.name=other"],
+        [],
+    ],
+)
+def test_a_job_that_is_composed_over_what_was_kept_is_the_same(words):
+    """Twice: what was kept is as it was."""
+    loader = GlobalHydra.instance().config_loader()
+    config = multirun("model.depth=3,4", "hydra.launcher.n_jobs=2")
+    for given in (words, [*words, "seed=8"], words):
+        made = hydra_private.job_config(loader, config, given)
+        expected = loader.load_sweep_config(config, given)
+        assert OmegaConf.to_container(made) == OmegaConf.to_container(expected)
+        for part in ("data", "schedule"):
+            given, wanted = (OmegaConf.to_container(job[part], resolve=True) for job in (made, expected))
+            assert given == wanted
+        assert list(made) == list(expected) and OmegaConf.is_struct(made)
+
+
+def test_a_word_that_is_wrong_is_refused_whatever_was_kept():
+    from hydra.errors import HydraException
+
+    loader, config = GlobalHydra.instance().config_loader(), multirun()
+    hydra_private.job_config(loader, config, ["seed=1"])
+    for word in ("sede=1", "seed=1,2", "seed=one", "activation=rellu", "model.depht=3"):
+        with pytest.raises(HydraException) as made:
+            hydra_private.job_config(loader, config, [word])
+        with pytest.raises(HydraException) as expected:
+            loader.load_sweep_config(config, [word])
+        assert str(made.value) == str(expected.value)
+
+
 def test_the_second_look_is_left_out_and_comes_back():
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
