@@ -1,7 +1,7 @@
 """Worker processes that import TensorFlow once and do one job of a sweep after the other.
 
 Each slot has a process of its own, so that one that dies takes nobody with it: its job goes on in a new one, from the
-last epoch that was finished.
+last epoch that was finished. A slot that has no job left draws the pictures of runs that are finished.
 """
 
 import contextlib
@@ -21,13 +21,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from zoo.archive.summary import Summary
-from zoo.errors import tell
+from zoo.errors import UserError, tell
 from zoo.interrupts import hear, held_back, told_to_end
 
 TRIES = 3  # of a job whose process dies without having finished an epoch
 GROWTH = 300 * 2**20  # bytes by which a worker may outgrow its first job before a new one takes its place
+ROOM = 64 * 2**20  # bytes by which a worker grows before it looks for garbage
 GRACE = 20.0  # seconds for runs to be recorded as KILLED when the sweep is interrupted
 WATCH = 1.0  # seconds between two looks at whether the sweep is still there, or was told to end
+_after_collection = 0  # bytes that a worker held
 _resting = threading.Event()  # in a worker: between two jobs, where an interrupt would cut a result in two
 
 
@@ -60,12 +62,17 @@ class Workers:
         """Do the jobs, each the arguments of `execute`; return what each returned, in order."""
         with ThreadPoolExecutor(self.slots) as threads:
             futures = [threads.submit(self._do, job, sweep / str(job[0])) for job in jobs]
+            # They come up when no job waits for a slot.
+            drawings = [
+                threads.submit(self._draw, futures[i], job[3], sweep / str(job[0])) for i, job in enumerate(jobs)
+            ]
+            futures += drawings
             try:
                 left = set(futures)
                 while left and not any(future.done() and future.exception() for future in futures):
                     # Not for ever: a signal that another thread was given is heard when this one wakes.
                     left = wait(left, timeout=WATCH, return_when=FIRST_EXCEPTION).not_done
-                return [future.result() for future in futures]
+                return [future.result() for future in futures[: len(jobs)]]
             except BaseException:
                 self.stop()
                 for future in futures:
@@ -94,6 +101,22 @@ class Workers:
         worker = self.free.get()
         try:
             return self._try(worker, job, folder)
+        finally:
+            self.free.put(worker)
+
+    def _draw(self, run: Future, config: DictConfig, folder: Path) -> None:
+        """Have a run's pictures drawn, once it is over; what cannot be is left to the end of the sweep."""
+        from zoo.report.pictures import lacks_pictures
+
+        wait([run])
+        try:
+            if self.stopping.is_set() or not lacks_pictures(folder) or not Summary.read(folder).finished:
+                return
+        except UserError:  # damaged: the sweep's last lines tell
+            return
+        worker = self.free.get()
+        try:
+            worker.draw(folder, config.tracking.experiment, config.tracking.uri)
         finally:
             self.free.put(worker)
 
@@ -163,6 +186,15 @@ class _Worker:
             self.close()
         return result
 
+    def draw(self, folder: Path, experiment: str, uri: str | None) -> None:
+        self.busy = True
+        try:
+            self._submit(_draw, folder, experiment, uri).result()
+        except BaseException:
+            self.close(kill=True)
+        finally:
+            self.busy = False
+
     def interrupt(self) -> None:
         for pid in list(getattr(self.executor, "_processes", None) or ()):
             with contextlib.suppress(ProcessLookupError):
@@ -198,6 +230,8 @@ def _begin(parent: int, cwd: str) -> None:
     Between two jobs nothing is raised: half of a result in the pipe would be waited for without end.
     """
 
+    from zoo.running.reuse import expect_many
+
     begun, heard = False, False
 
     def interrupted(*_) -> None:
@@ -232,6 +266,7 @@ def _begin(parent: int, cwd: str) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="watch", daemon=True).start()
+    expect_many()
     hear()
     begun = True
 
@@ -258,19 +293,20 @@ def execute(number: int, overrides: list[str], config_loader, config: DictConfig
 def _execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
     import gc
 
+    global _after_collection
     from hydra import version
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import run_job, setup_globals
     from omegaconf import open_dict
 
     import zoo.config  # noqa: F401  it registers the schema and the resolvers
-    from zoo.sweeping.hydra_private import context
+    from zoo.sweeping.hydra_private import context, job_config
 
     if told_to_end.is_set():  # while it imported, or did the job before
         raise KeyboardInterrupt
     version.setbase("1.3")
     setup_globals()
-    job = config_loader.load_sweep_config(config, overrides)
+    job = job_config(config_loader, config, overrides)
     with open_dict(job):
         job.hydra.job.id = f"{job.hydra.job.name}_{number}"
         job.hydra.job.num = number
@@ -282,8 +318,21 @@ def _execute(number: int, overrides: list[str], config_loader, config: DictConfi
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )
-    gc.collect()
+    if _memory() > _after_collection + ROOM:
+        gc.collect()
+        _after_collection = _memory()
     return result, _memory()
+
+
+def _draw(folder: Path, experiment: str, uri: str | None) -> None:
+    """Draw the pictures of a finished run, and send them to the store that has it."""
+    from zoo.running.record import draw_later
+
+    _resting.clear()
+    try:
+        draw_later(folder, experiment, uri)
+    finally:
+        _resting.set()
 
 
 def _memory() -> int:

@@ -48,21 +48,27 @@ def draw_run(folder: str | Path) -> list[Path]:
 def draw_missing(folders: Iterable[Path]) -> None:
     """Draw the runs that were to have pictures and have none: their process was killed after it wrote its summary."""
     for folder in folders:
-        config = folder / "config.yaml"
-        if any((folder / f"{name}.png").is_file() for name in FIGURES) or not config.is_file():
-            continue
-        if "\npictures: true\n" in config.read_text(encoding="utf-8"):  # a sweep's thousand are parsed in no time
+        if lacks_pictures(folder):
             draw_if_possible(folder)
 
 
-def draw_if_possible(folder: Path) -> None:
+def lacks_pictures(folder: Path) -> bool:
+    """Whether a run was to have pictures and has none."""
+    config = folder / "config.yaml"
+    if any((folder / f"{name}.png").is_file() for name in FIGURES) or not config.is_file():
+        return False
+    return "\npictures: true\n" in config.read_text(encoding="utf-8")  # a sweep's thousand are parsed in no time
+
+
+def draw_if_possible(folder: Path) -> list[Path]:
     """Draw a run; if that fails, say so and no more: a picture is not worth a training."""
     try:
-        draw_run(folder)
+        return draw_run(folder)
     except Exception as error:
         if disk_full(error):
             raise
         print(f"pictures of {folder} could not be drawn: {type(error).__name__}: {error}", file=sys.stderr)
+        return []
 
 
 @contextlib.contextmanager
