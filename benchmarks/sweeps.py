@@ -2,6 +2,7 @@
 
     python benchmarks/sweeps.py                    # 48 jobs; five minutes on two cores
     python benchmarks/sweeps.py --jobs 300 --loop 0    # the sweep alone: does the workers' memory stay flat?
+    python benchmarks/sweeps.py --jobs 8 --parts    # where the time of a job goes
 
 A job is an MLP of 5 x 64 on the digits, 3 epochs. The loops are measured in two halves, before and after the sweep;
 they do fewer jobs, for they take as long for each. Memory is the largest resident set of any worker, looked up every
@@ -9,6 +10,7 @@ half second.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -25,7 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=48)
     parser.add_argument("--loop", type=int, default=6, help="jobs of each loop")
+    parser.add_argument("--parts", action="store_true", help="instead, where the processor's time goes within a job")
     args = parser.parse_args()
+    if args.parts:
+        parts(args.jobs)
+        return
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "GRADIENT_ZOO_HOME": home, "TF_CPP_MIN_LOG_LEVEL": "3"}
         half = args.loop // 2
@@ -40,12 +46,28 @@ def main() -> None:
     print("| --- | --- | --- | --- |")
     print(f"| `python train.py -m seed=...` | {args.jobs} | {ours:.1f} | |")
     shown = {"train.py": "shell loop, `python train.py`", "plain": "shell loop, plain Keras and MLflow script"}
-    for name, parts in loops.items():
-        if parts:
-            rate = args.loop / sum(parts) * 60
-            halves = " and ".join(f"{half / part * 60:.1f}" for part in parts)
-            print(f"| {shown[name]} | {args.loop} | {rate:.1f} ({halves}) | {ours / rate:.1f} |")
+    for name, halves in loops.items():
+        if halves:
+            rate = args.loop / sum(halves) * 60
+            each = " and ".join(f"{half / part * 60:.1f}" for part in halves)
+            print(f"| {shown[name]} | {args.loop} | {rate:.1f} ({each}) | {ours / rate:.1f} |")
     print(f"\nlargest worker: {memory / 2**30:.2f} GiB over {args.jobs} jobs")
+
+
+def parts(jobs: int) -> None:
+    """Print the processor seconds a job of each part, where all is made anew and where what was compiled is used."""
+    found = []
+    for way in ("anew", "again"):
+        with tempfile.TemporaryDirectory() as home:
+            command = [sys.executable, ROOT / "benchmarks" / "sweep_parts.py", way, str(jobs), home]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    anew, again = found
+    print("| part of a job, processor s | each compiled anew | compiled once |")
+    print("| --- | --- | --- |")
+    for part in anew:
+        print(f"| {part} | {anew[part]:.3f} | {again.get(part, 0.0):.3f} |")
+    print(f"| all of it | {sum(anew.values()):.2f} | {sum(again.values()):.2f} |")
 
 
 def loop(name: str, seeds: range, home: str, env: dict) -> float:
