@@ -107,9 +107,10 @@ def taken_up(model: "keras.Model", norms: "GradientNorms | None", probes: "Probe
     kept, _kept = _kept, None  # until this run has come to its end: after an error nothing is certain
     if kept is None or not _laid(model, kept.model):
         return model
-    for new, old in ((norms, kept.norms), (probes, kept.probes)):
-        if new is not None and old is not None:
-            new.take_over(old)
+    if norms is not None and kept.norms is not None:
+        norms.take_over(kept.norms)
+    if probes is not None and kept.probes is not None:
+        probes.take_over(kept.probes)
     return kept.model
 
 
@@ -129,21 +130,23 @@ def keep(
     global _kept
     if program is None or keras.config.backend() != "tensorflow":
         return
-    # Not what they recorded.
-    fresh = norms and GradientNorms(updates=norms.updates), probes and Probes(None)
-    for new, old in zip(fresh, (norms, probes), strict=True):
-        if new is not None and old is not None:
-            new.take_over(old)
-    _kept = _Kept(program, _shapes(data), model, *fresh)
+    _kept = _Kept(program, _shapes(data), model, None, None)
+    # In new callbacks, for what these recorded is not kept.
+    if norms is not None:
+        _kept.norms = GradientNorms(updates=norms.updates)
+        _kept.norms.take_over(norms)
+    if probes is not None:
+        _kept.probes = Probes(None)
+        _kept.probes.take_over(probes)
 
 
-def _laid(new: "keras.Model", old: "keras.Model") -> bool:
+def _laid(new: Any, old: Any) -> bool:
     """Give `old` the state of `new`, which was made by the same config; return whether it could be."""
     from zoo.running.checkpoint import variables_of
     from zoo.telemetry.keras_private import flat_layers
 
     variables = variables_of(new), variables_of(old)
-    layers = flat_layers(new), flat_layers(old)
+    layers: tuple[list[Any], list[Any]] = flat_layers(new), flat_layers(old)
     kinds = [[(tuple(v.shape), v.dtype, v.trainable) for v in group] for group in variables]
     if kinds[0] != kinds[1] or [*map(type, layers[0])] != [*map(type, layers[1])]:
         return False

@@ -61,7 +61,7 @@ class Workers:
     def run(self, jobs: list[tuple], sweep: Path) -> list[JobReturn]:
         """Do the jobs, each the arguments of `execute`; return what each returned, in order."""
         with ThreadPoolExecutor(self.slots) as threads:
-            futures = [threads.submit(self._do, job, sweep / str(job[0])) for job in jobs]
+            futures: list[Future] = [threads.submit(self._do, job, sweep / str(job[0])) for job in jobs]
             # They come up when no job waits for a slot.
             drawings = [
                 threads.submit(self._draw, futures[i], job[3], sweep / str(job[0])) for i, job in enumerate(jobs)
