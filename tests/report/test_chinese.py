@@ -54,7 +54,7 @@ def test_lines_and_table_of_a_sweep():
 
     assert line == "1/2  seed=1  healthy（健康）  test_accuracy 0.9  0 秒  还要 1 分 15 秒"
     assert "结论" in table and "到达第一层" in table and "vanishing（梯度消失） 0.95" in table
-    assert duration(7300) == "2 小时 1 分"
+    assert duration(7300) == "2 小时 2 分"
 
 
 def test_what_cured_a_run():

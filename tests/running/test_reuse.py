@@ -1,6 +1,7 @@
 """What is compiled once for many runs: each comes to what it comes to by itself, bit for bit."""
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import hydra
@@ -191,16 +192,23 @@ def test_a_run_of_its_own_makes_all_anew(alone):
     assert done(SMALL, alone / "0").model is not done(SMALL, alone / "1").model
 
 
-def test_memory_does_not_grow_with_the_runs(alone):
-    """By 100 runs of 5 steps no more than by what tables and caches take."""
+def held_by_runs(folder: Path) -> list[int]:
+    """Return the bytes that this process holds after 1, 51 and 101 runs."""
     import gc
 
     reuse.expect_many()
     words = (*SMALL, "data.limit=150", "epochs=1", "model.depth=1")
     held = []
     for number in range(101):
-        done((*words, f"seed={number}"), alone / "many" / str(number))
+        done((*words, f"seed={number}"), folder / "many" / str(number))
         if number % 50 == 0:
             gc.collect()
             held.append(workers._memory())
-    assert held[2] - held[1] < 20 * 2**20
+    return held
+
+
+def test_memory_does_not_grow_with_the_runs(alone):
+    """By less than 1 MB a run, in a process that does nothing else; after 300 MB a new worker takes its place."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        _, before, after = pool.apply(held_by_runs, (alone,))
+    assert after - before < 50 * 2**20

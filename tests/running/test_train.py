@@ -282,7 +282,7 @@ def test_recorded_runs_are_compared_by_a_query(train, tmp_path):
     words = ["params.`model.depth` = '1'", "--out", str(tmp_path / "out")]
     done = train.module("zoo.report", *words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("│") == 2 * 4  # two runs, which differ in the activation
+    assert done.stdout.count("│") == 2 * 5  # two runs, which differ in the activation
     assert (tmp_path / "out" / "comparison.html").is_file()
     for query in ("tags.verdict = 'nonsense'", "tags.verdict = '"):
         wrong = train.module("zoo.report", query)

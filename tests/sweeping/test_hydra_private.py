@@ -49,7 +49,8 @@ def test_params_of_the_sweeper_are_part_of_the_grid():
 
 def test_a_search_chooses_the_keys_that_are_swept():
     words = ("optimizer.learning_rate=interval(0.1,1)", "activation=choice(relu,tanh)", "epochs=5")
-    assert hydra_private.searched(multirun(*words)) == ["optimizer.learning_rate", "activation"]
+    found = {word.get_key_element(): word.is_sweep_override() for word in hydra_private.words(multirun(*words))}
+    assert found == {"optimizer.learning_rate": True, "activation": True, "epochs": False}
 
 
 @pytest.mark.parametrize(("launcher", "here"), [("joblib", True), ("basic", True), ("ray", False)])

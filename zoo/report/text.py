@@ -236,18 +236,20 @@ def drawn_table(title: str, header: list[str], rows: list[list[str]], words: Col
     from rich.console import Console
     from rich.table import Table
 
-    width = max(80, shutil.get_terminal_size().columns)
+    width = max(80, shutil.get_terminal_size((120, 24)).columns)  # a file or a pipe has no width of its own
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
     least = [max(map(cell_len, [*PIECES.findall(head), *cells])) for head, *cells in columns]
     # Where there is too little room it is rather the heads that are broken than what stands below them.
     while (excess := sum(widths) + 3 * len(widths) - width) > 0 and widths != least:
-        widths[max(range(len(widths)), key=lambda i: widths[i] - least[i])] -= 1
+        longest = max(range(len(widths)), key=lambda i: widths[i] - least[i])
+        widths[longest] -= min(excess, widths[longest] - least[longest])
     table = Table(title=title, title_justify="left", show_edge=False)
     for name, chosen in zip(header, widths, strict=True):
         justify = "left" if name in words else "right"
         head = _broken(name, chosen)
-        table.add_column(head, overflow="fold", justify=justify, width=None if excess > 0 else chosen)
+        folded = excess > 0 and name in words and name != say("verdict")  # values of keys may be as long as they like
+        table.add_column(head, overflow="fold", justify=justify, width=None if folded else chosen)
     for row in rows:
         table.add_row(*row)
     text = io.StringIO()
