@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 from zoo.archive.study import Search, imported
 from zoo.report.pictures.style import save
@@ -43,18 +44,19 @@ def draw_search(folder: Path) -> list[Path]:
     return written
 
 
-def _importances(study, **options):
+def _importances(study, **options) -> Any:  # a figure; by its types it may be a part of one
     from optuna.visualization.matplotlib import plot_param_importances
 
-    figure = plot_param_importances(study, **options).figure
+    figure: Any = plot_param_importances(study, **options).figure
     figure.set_size_inches(8, 1.5 + 0.5 * len(figure.axes[0].patches))
     return figure
 
 
-def _slices(study, **options):
+def _slices(study, **options) -> Any:
     import numpy as np
     from optuna.visualization.matplotlib import plot_slice
 
-    figure = np.atleast_1d(plot_slice(study, **options)).ravel()[0].figure
+    axes: Any = plot_slice(study, **options)
+    figure = np.atleast_1d(axes).ravel()[0].figure
     figure.set_size_inches(4 * len([axes for axes in figure.axes if axes.get_xlabel()]), 4)
     return figure
