@@ -99,6 +99,13 @@ class Search:
             # Trials that run count as bad ones, or else several at once would try the same.
             return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
+    @staticmethod
+    def trial(study: "optuna.Study", number: int) -> "optuna.Trial":
+        """Return trial `number` of a study, which may be of another process, to go on with it."""
+        optuna = imported()
+        # Optuna hands out a trial to go on with to the process that asked for it, and to no other.
+        return optuna.trial.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
     def _pruner(self) -> Any:
         optuna = imported()
         if self.pruner == "median":

@@ -26,13 +26,10 @@ class StopWhenPruned(keras.callbacks.Callback):
         self._trial: Any = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        import optuna
-
         search = Search.of(self._sweep)
         assert search is not None
-        study = search.study(self._sweep)
         self._metric = search.objectives[0]
-        self._trial = optuna.trial.Trial(study, study.trials[self._number]._trial_id)
+        self._trial = search.trial(search.study(self._sweep), self._number)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         value = (logs or {}).get(self._metric)

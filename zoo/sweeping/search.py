@@ -186,7 +186,7 @@ class Trials:
             for one in known:
                 if one.state == optuna.trial.TrialState.RUNNING and self._claim(one.number):
                     self.study.sampler = self.search.sampler_for(one.number)
-                    trial = optuna.trial.Trial(self.study, one._trial_id)
+                    trial = self.search.trial(self.study, one.number)
                     break
             else:
                 if len(known) >= self.count:
