@@ -95,6 +95,13 @@ def test_where_it_is_narrow_heads_are_broken_and_not_what_is_told(monkeypatch):
     assert [row[4] for row in cells(table)] == ["1e+00 → 5e-01"] * 2
 
 
+def test_a_head_is_told_whole_however_it_is_broken():
+    runs = [run(0.5, 0.9, f"model._target_={name}", "a b..c=1") for name in ("mine.net", "x")]
+    table = report.sweep_table(runs, "x", ["model._target_", "a b..c"])
+    heads = [[part.strip() for part in line.split("┃")] for line in table.splitlines() if "┃" in line]
+    assert ["".join(parts) for parts in zip(*heads, strict=True)][:2] == ["model._target_", "a b..c"]
+
+
 def test_a_metric_that_was_not_recorded_leaves_its_cell_empty():
     runs = [run(0.5, 0.5, "a=1"), run(0.5, 0.5, "a=2")]
     tested = [dataclasses.replace(one, metrics={"test_accuracy": 0.5}) for one in runs]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # they import Keras
 
 BAR = 32
 MOST_ROWS = 24
-PIECES = re.compile(r"[^ _.]+[_.]?|[ ]")  # a column's head, where it may be broken
+PIECES = re.compile(r"[^ _.]*[_.]|[^ _.]+| ")  # all of a column's head, parted where it may be broken
 
 
 def run_block(summary: Summary, history: "GradientHistory | None", viewer: str | None) -> str:
@@ -265,7 +265,7 @@ def _broken(head: str, width: int) -> str:
         if lines[-1] and len(lines[-1]) + len(piece) > width:
             lines.append("")
         lines[-1] += piece
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.strip() for line in lines)
 
 
 def _run_rows(runs: Sequence[Summary], keys: list[str]) -> tuple[list[str], list[list[str]]]:
