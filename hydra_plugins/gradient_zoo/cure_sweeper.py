@@ -3,14 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from hydra_plugins.gradient_zoo.launching import LaunchingSweeper
 
 
-class CureSweeper(Sweeper):
+class CureSweeper(LaunchingSweeper):
     """Does the runs that a command asks for, and then those that may cure the sick ones among them.
 
     Args:
@@ -19,15 +15,6 @@ class CureSweeper(Sweeper):
 
     def __init__(self, params: dict[str, str] | None = None):
         self.params = params
-        self.asked: DictConfig
-        self.launches: Launcher
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Start the launcher."""
-        self.asked = config
-        self.launches = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Do all of it; what became of each run is written to the sweep's folder."""
@@ -40,7 +27,7 @@ class CureSweeper(Sweeper):
             nonlocal begun
             numbers = range(begun, begun + len(jobs))
             begun += len(jobs)
-            self.launches.launch([list(words) for words in jobs], initial_job_idx=numbers.start)
+            self.launch(jobs, numbers.start)
             return [Summary.read(folder / str(number)) for number in numbers]
 
         return cure_all(self.asked, folder, run)
