@@ -4,9 +4,12 @@ import functools
 import math
 import statistics
 
+import numpy as np
 from article_examples import CURES, EXAMPLES, SEEDS, SETTINGS, Example
 from article_printed import PRINTED, sentence
 from article_runs import of_experiment
+
+from zoo.report.paired import difference_of
 
 BEGIN, END = "<!-- measured: {} -->", "<!-- end -->"
 
@@ -102,8 +105,6 @@ def spread(found: list[float]) -> str:
 
 def compared(row: dict, first: dict, metric: str, language: str) -> str:
     """Return what a row is beside the first: the mean difference of runs of the same repeat, and what it says."""
-    from scipy import stats
-
     text, same = TEXT[language], [key for key in row["runs"] if key in first["runs"]]
     pairs = [[float(one["runs"][key]["metrics"].get(metric, "nan")) for key in same] for one in (row, first)]
     differences = [a - b for a, b in zip(*pairs, strict=True)]
@@ -111,11 +112,9 @@ def compared(row: dict, first: dict, metric: str, language: str) -> str:
         finite = [[math.isfinite(v) for v in part] for part in pairs]
         worse = not any(finite[0]) and all(finite[1])
         return text["worse"] if worse else text["no difference"]
-    mean = statistics.mean(differences)
-    if len(set(differences)) == 1:  # not one seed tells another story
+    mean, _, low, high = difference_of(*map(np.array, pairs))
+    if math.isnan(low):  # not one seed tells another story
         low = high = mean
-    else:
-        low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
     if low <= 0 <= high:
         return text["no difference"]
     good = mean < 0 if metric.endswith(("loss", "rmse")) else mean > 0

@@ -6,7 +6,10 @@ from typing import Any
 
 import keras
 
-_NOTHING = object()
+
+def has_train_step_alone(model: keras.Model) -> bool:
+    """Whether a model is none that can be called: its train step calls the layers that it was given."""
+    return type(model).call is keras.Model.call
 
 
 def another(model: keras.Model) -> keras.Model:
@@ -35,12 +38,11 @@ def _from_parts(model: keras.Model, known: dict[int, Any]) -> keras.Model:
     for parameter in list(inspect.signature(type(model).__init__).parameters.values())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        held = vars(model).get(parameter.name, vars(model).get(f"_{parameter.name}", _NOTHING))
-        if held is not _NOTHING:
-            given[parameter.name] = _part(held, known)
-        elif parameter.default is parameter.empty:
-            raise TypeError(f"{type(model).__name__} does not keep what it is given as {parameter.name}.")
-    return type(model)(**given)
+        for name in (parameter.name, f"_{parameter.name}"):
+            if name in vars(model):
+                given[parameter.name] = _part(vars(model)[name], known)
+                break
+    return type(model)(**given)  # a TypeError, if it needs more than it keeps
 
 
 def _part(held: Any, known: dict[int, Any]) -> Any:

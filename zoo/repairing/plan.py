@@ -13,7 +13,7 @@ import numpy as np
 from zoo.checkup.frozen import never_trained
 from zoo.checkup.optimizer import config_of
 from zoo.checkup.program import taken
-from zoo.repairing.copying import another
+from zoo.repairing.copying import another, has_train_step_alone
 from zoo.repairing.subject import AFFINE, WRAPPING, Subject, rebuilt
 from zoo.telemetry.keras_private import compiled_with, flat_layers, made_by
 from zoo.telemetry.layers import replaced
@@ -217,7 +217,7 @@ def _copied(subject: Subject, plan: Plan) -> keras.Model:
     model = subject.model
     if not subject.editable:
         copy = another(model)
-        if type(copy).call is not keras.Model.call:  # else its train step calls layers that it was given
+        if not has_train_step_alone(copy):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 copy(subject.program.batch(min(2, subject.program.count))[0])

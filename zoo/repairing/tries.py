@@ -14,6 +14,7 @@ from zoo.checkup.doctor import judged
 from zoo.checkup.program import Program, answers_of, taken
 from zoo.checkup.training import Training, numbers_of, skill_of
 from zoo.repairing.continuing import Snapshots, gentler_optimizer, put
+from zoo.repairing.copying import has_train_step_alone
 from zoo.repairing.plan import Plan, coded, compiled_as, prepared, realized, scaled_back
 from zoo.repairing.subject import Subject
 from zoo.telemetry.findings import Verdict
@@ -198,7 +199,7 @@ class Bench:
         return loss if np.isfinite(loss) and loss > 0 else 1.0
 
     def _loss(self, model: keras.Model, x: Any, y: Any) -> float:
-        if type(model).call is keras.Model.call:  # it has a train step alone
+        if has_train_step_alone(model):
             return probe(model, x, y).loss
         size = self.subject.program.fixed or self.size
         logs = model.evaluate(x, y, batch_size=size, return_dict=True, **QUIET)

@@ -41,10 +41,7 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     from zoo.archive.summary import Summary
     from zoo.config import home
     from zoo.errors import UserError
-    from zoo.report.comparison import write_comparison
-    from zoo.report.paired import paired_block
     from zoo.report.pictures import draw_missing
-    from zoo.report.text import sweep_table
     from zoo.tracking import Store
 
     store = Store(home(), experiment, uri)
@@ -58,12 +55,8 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     summaries = [Summary.read(store.folder_of(run, out / "runs")) for run in found]
     draw_missing(summary.folder for summary in summaries)
     runs, keys = told_apart(summaries, [run.data.params for run in found])
-    title = query or f"all finished runs of {experiment}"
-    print(sweep_table(runs, title, keys))
-    if block := paired_block(runs, keys):
-        print(block)
-    out.mkdir(parents=True, exist_ok=True)
-    print(f"compare   {write_comparison(runs, keys, out, title, experiment_id=store.experiment_id)[0]}")
+    written = _written(runs, keys, query or f"all finished runs of {experiment}", out, store.experiment_id)
+    print(f"compare   {written[0]}")
 
 
 def compare_sweep(folder: Path, out: Path | None) -> None:
@@ -74,27 +67,28 @@ def compare_sweep(folder: Path, out: Path | None) -> None:
     """
     from zoo.archive.sweep import SweepFolder
     from zoo.errors import UserError
-    from zoo.report.comparison import write_comparison
-    from zoo.report.paired import paired_block
     from zoo.report.pictures import draw_missing
     from zoo.report.search import draw_search
-    from zoo.report.text import sweep_table
 
     sweep = SweepFolder(folder)
     known, runs = sweep.read(), sweep.summaries()
     if not any(run.finished for run in runs):
         raise UserError(f"{folder}: no run of this sweep is finished.")
-    keys, title, out = known.get("varying", []), f"sweep {folder.name}", out or folder
     draw_missing(run.folder for run in runs if run.finished)
-    print(sweep_table(runs, title, keys))
-    if block := paired_block(runs, keys):
-        print(block)
-    out.mkdir(parents=True, exist_ok=True)
-    for path in [
-        *write_comparison(runs, keys, out, title, experiment_id=known.get("experiment_id")),
-        *draw_search(folder),
-    ]:
+    keys, title = known.get("varying", []), f"sweep {folder.name}"
+    written = _written(runs, keys, title, out or folder, known.get("experiment_id"))
+    for path in [*written, *draw_search(folder)]:
         print(f"compare   {path}")
+
+
+def _written(runs: list, keys: list[str], title: str, out: Path, experiment_id: str | None) -> list[Path]:
+    """Print the table of these runs, and return the files of their comparison."""
+    from zoo.report.comparison import write_comparison
+    from zoo.report.paired import compared_text
+
+    print(compared_text(runs, title, keys))
+    out.mkdir(parents=True, exist_ok=True)
+    return write_comparison(runs, keys, out, title, experiment_id=experiment_id)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.archive.differences import REPEATS, gathered, setting_of
 from zoo.archive.summary import Metric, Summary, less_is_better
-from zoo.report.text import differing, drawn_table, short, validation_of
+from zoo.report.text import differing, drawn_table, short, sweep_table, validation_of
 from zoo.telemetry.language import say
 
 CONFIDENCE = 0.95
@@ -207,6 +207,11 @@ def needed_line(best: Best, keys: Sequence[str]) -> str | None:
         repeats=repeats,
         power=POWER,
     )
+
+
+def compared_text(runs: Sequence[Summary], title: str, keys: list[str]) -> str:
+    """Return the table of a comparison's runs and, where some were repeated, whether the best setting is better."""
+    return "\n".join(filter(None, [sweep_table(runs, title, keys), paired_block(runs, keys)]))
 
 
 def paired_block(runs: Sequence[Summary], keys: list[str]) -> str | None:

@@ -23,10 +23,9 @@ from zoo.archive.sweep import SweepFolder, find
 from zoo.config import check, home
 from zoo.errors import UserError, disk_full, tell
 from zoo.interrupts import hear_hangup_alone, interrupted_by
-from zoo.report import text as report
 from zoo.report.cured import cured_block
 from zoo.report.foretold import foretold_table
-from zoo.report.paired import paired_block
+from zoo.report.paired import compared_text
 from zoo.sweeping.cure import FILE as FILE_OF_CURES
 from zoo.sweeping.cure import read_cured
 from zoo.sweeping.hydra_private import composed_once
@@ -208,9 +207,7 @@ class Sweep(Callback):
         if self.plan.open:
             print(cured_block(cured, runs))
         elif (config.verbose or failed) and runs:
-            print(report.sweep_table(runs, say("sweep {name}", name=self.name), self.plan.varying))
-            if block := paired_block(runs, self.plan.varying):
-                print(block)
+            print(compared_text(runs, say("sweep {name}", name=self.name), self.plan.varying))
         self._tell_of(failed, missing)
         if config.verbose and written and not cured:
             print(f"{label('compare')}{written[0]}")
