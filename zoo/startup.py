@@ -94,9 +94,14 @@ def _forget(seed: int, backend: str) -> None:
 
     keras.utils.clear_session(free_memory=False)  # a worker collects garbage between its jobs
     if backend == "tensorflow":
-        import tensorflow as tf
+        drop_kernels(seed)
 
-        tf.random.set_seed(seed)
+
+def drop_kernels(seed: int) -> None:
+    """Let TensorFlow's own generators draw from this seed; it drops the kernels of every operation that ran."""
+    import tensorflow as tf
+
+    tf.random.set_seed(seed)
 
 
 def _seed(seed: int, backend: str) -> None:

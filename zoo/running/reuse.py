@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.archive.differences import LABELS, WITHOUT_EFFECT
 from zoo.config import resolved
+from zoo.startup import drop_kernels
 
 if TYPE_CHECKING:
     import keras
@@ -36,6 +37,7 @@ CALLBACKS = (
     "keras.callbacks.ReduceLROnPlateau",
     "keras.callbacks.TerminateOnNaN",
 )
+USES = 32  # of models, between which TensorFlow keeps the kernels of every run's datasets
 OTHER_MODELS = ("zoo.models.saved",)  # its file says what is in it
 
 
@@ -52,6 +54,7 @@ class _Kept:
 
 _many = False
 _kept: _Kept | None = None
+_uses = 0
 
 
 def expect_many() -> None:
@@ -103,10 +106,13 @@ def taken_up(model: "keras.Model", norms: "GradientNorms | None", probes: "Probe
         model: of the run, compiled and complete, with the state that it begins with.
         norms, probes: its callbacks, new ones; they get what those of the run before had compiled.
     """
-    global _kept
+    global _kept, _uses
     kept, _kept = _kept, None  # until this run has come to its end: after an error nothing is certain
     if kept is None or not _laid(model, kept.model):
         return model
+    _uses += 1
+    if _uses % USES == 0:
+        drop_kernels(seed=0)  # nothing draws from it
     if norms is not None and kept.norms is not None:
         norms.take_over(kept.norms)
     if probes is not None and kept.probes is not None:
