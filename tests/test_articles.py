@@ -1,7 +1,9 @@
 """The articles' examples: every experiment runs, their formulas are ours, scikit-learn's models are reached."""
 
 import importlib
+import itertools
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -299,6 +301,11 @@ def test_splitting_again_and_again_leaves_one_sample_of_a_hundred_after_sixteen_
     assert (len(left), left[:4]) == (16, [80, 64, 51, 40])
     with pytest.raises(ValueError, match="n_samples=1"):
         train_test_split(rest, test_size=0.2, random_state=42)
+
+    needed = 1  # for 92 times: the fewest of which a split leaves at least as many as the next one needs
+    for _ in range(92):
+        needed = next(n for n in itertools.count(5 * needed // 4) if n - math.ceil(n / 5) >= needed)
+    assert 2.0e9 < needed < 2.5e9
 
 
 # Article 004's scikit-learn models.
