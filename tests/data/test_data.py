@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import zoo.data
 from zoo.data import Source, prepare
-from zoo.data.stream import crop_flip, plan, training_stream
+from zoo.data.stream import TrainingStream, crop_flip, plan
 from zoo.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -224,7 +224,7 @@ def test_augmented_stream_holds_a_fresh_crop_of_every_image_each_epoch():
     images = RNG.normal(size=(50, 8, 8, 1)).astype(np.float32)
     padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded[..., 0], (8, 8), axis=(1, 2)).reshape(50, 81, 64)
-    dataset = training_stream(images, np.arange(50), 8, augment=True, seed=1, endless=False)
+    dataset = TrainingStream(images, np.arange(50), 8, augment=True, seed=1)(endless=False)
     assert len(dataset) == 7
     drawn = []
     for x, y in epochs(dataset, 2):
@@ -245,13 +245,13 @@ def test_the_stream_of_an_epoch_follows_from_the_seed_and_its_number(augment):
     images = RNG.normal(size=(40, 8, 8, 3)).astype(np.float32)
 
     def seen(seed, epoch, **options):
-        dataset = training_stream(images, np.arange(40), 16, augment=augment, seed=seed, epoch=epoch, **options)
+        dataset = TrainingStream(images, np.arange(40), 16, augment=augment, seed=seed, **options)(epoch=epoch)
         return list(dataset.take(9).as_numpy_iterator())
 
     whole, again = seen(3, 0), seen(3, 0)
     assert [len(y) for _, y in whole] == [16, 16, 8] * 3
     later = seen(3, 2)
-    ending = training_stream(images, np.arange(40), 16, augment=augment, seed=3, epoch=1, endless=False)
+    ending = TrainingStream(images, np.arange(40), 16, augment=augment, seed=3)(epoch=1, endless=False)
     ending = [batch for _ in range(2) for batch in ending.as_numpy_iterator()]
     for ours, others in ((whole, again), (whole[6:], later[:3]), (whole[3:], ending)):
         for one, other in zip(ours, others, strict=True):
@@ -830,3 +830,32 @@ def test_real_cifar10(tmp_path):
     assert np.bincount(y).tolist() == [450] * 10
     [(x, y)] = epochs(zoo.data.stream.stream(*data.test, 1000), 1)
     assert abs(x.mean()) < 0.05 and abs(x.std() - 1) < 0.05
+
+
+def test_parts_are_evaluated_as_keras_evaluates_their_arrays():
+    import keras
+
+    data = zoo.data.digits(batch_size=50)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    history = model.fit(**data.fit_arguments(), epochs=1, verbose=0).history
+    for found, (x, y) in (
+        ([history["val_loss"][-1], history["val_accuracy"][-1]], data.validation),
+        (model.evaluate(**data.test_arguments(), verbose=0), data.test),
+    ):
+        assert found == model.evaluate(x, y, batch_size=50, verbose=0)
+
+
+def test_a_stream_that_takes_over_what_another_made_has_its_own_batches():
+    images = RNG.normal(size=(40, 8, 8, 1)).astype(np.float32)
+    before = TrainingStream(images, np.arange(40), 16, augment=True, seed=1)
+    made = before(epoch=3)
+    list(made.take(5))
+    after = TrainingStream(images + 1, np.arange(40) + 7, 16, augment=True, seed=2)
+    after.take_over(before)
+    again = after(epoch=1)
+    assert again is made and after(epoch=1) is not made
+    alone = TrainingStream(images + 1, np.arange(40) + 7, 16, augment=True, seed=2)(epoch=1)
+    for one, other in zip(again.take(9).as_numpy_iterator(), alone.take(9).as_numpy_iterator(), strict=True):
+        assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])

@@ -3,8 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,7 +65,7 @@ class Dataset:
         seed: of the order in which training sees the samples, and of their augmentation.
         shuffle: whether each epoch sees them in an order of its own; else in that of `rows`.
         rows: (train_size,) int64, where each training sample stands in the source's own training part.
-        stream: `zoo.data.stream.training_stream` of the training part, which takes the rest of its options.
+        stream: of the training part; `stream(epoch=, endless=)` is what training sees.
         files: the paths that a stream reads; empty for arrays.
     """
 
@@ -82,7 +81,7 @@ class Dataset:
     seed: int = 0
     shuffle: bool = True
     rows: np.ndarray = dataclasses.field(repr=False)
-    stream: Callable = dataclasses.field(repr=False)
+    stream: streams.TrainingStream = dataclasses.field(repr=False)
     files: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], str), repr=False)
 
     @property
@@ -107,13 +106,14 @@ class Dataset:
         endless = self.steps % steps_per_execution == 0
         if not endless:
             check.check_steps(steps_per_execution, self.steps)
+        validation = self._evaluated(self.validation)
         return {
             "x": self.stream(epoch=epoch, endless=endless),
             "steps_per_epoch": self.steps,
             "initial_epoch": epoch,
             "shuffle": False,
-            "validation_data": self.validation,
-            "validation_batch_size": self.batch_size if isinstance(self.validation, tuple) else None,
+            "validation_data": validation,
+            "validation_batch_size": self.batch_size if isinstance(validation, tuple) else None,
         }
 
     def batch_indices(self, epoch: int, step: int) -> np.ndarray:
@@ -129,9 +129,14 @@ class Dataset:
 
     def test_arguments(self) -> dict:
         """Return what `model.evaluate` takes to test: `model.evaluate(**data.test_arguments())`."""
-        if isinstance(self.test, tuple):
-            return {"x": self.test[0], "y": self.test[1], "batch_size": self.batch_size}
-        return {"x": self.test}
+        test = self._evaluated(self.test)
+        return {"x": test[0], "y": test[1], "batch_size": self.batch_size} if isinstance(test, tuple) else {"x": test}
+
+    def _evaluated(self, part: "Part | tf.data.Dataset") -> "Part | tf.data.Dataset":
+        """Return a part as Keras evaluates it soonest."""
+        if isinstance(part, tuple) and streams.on_tensorflow():
+            return streams.in_batches(*part, self.batch_size)
+        return part
 
     def fixed_batch(self, size: int) -> Part:
         """Return (x, y) of the first `size` validation samples: arrays, never augmented, the same at every call."""
@@ -277,7 +282,7 @@ def _scale_arrays(source: Source, parts: dict[str, Part], scaling: str, batch_si
         raise UserError(f"data.augmentation=crop_flip needs images, {source.name} has vectors: choose none.")
     shift, scale = _scaling(source, scaling, x)
     scaled = {name: (_scale(x, shift, scale), y) for name, (x, y) in parts.items()}
-    return {**scaled, "stream": partial(streams.training_stream, *scaled["train"], batch_size, **training)}
+    return {**scaled, "stream": streams.TrainingStream(*scaled["train"], batch_size, **training)}
 
 
 def _stream_files(source: Source, parts: dict[str, Part], scaling: str, batch_size: int, **training) -> dict:
@@ -291,7 +296,7 @@ def _stream_files(source: Source, parts: dict[str, Part], scaling: str, batch_si
     return {
         **{name: streams.stream(*part, batch_size, **options) for name, part in parts.items()},
         "files": np.concatenate([x for x, _ in parts.values()]),
-        "stream": partial(streams.training_stream, *parts["train"], batch_size, **options, **training),
+        "stream": streams.TrainingStream(*parts["train"], batch_size, **options, **training),
     }
 
 

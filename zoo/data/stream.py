@@ -101,13 +101,14 @@ def _tensorflow():
     with quiet():
         import tensorflow as tf
 
-        if not _on_tensorflow():
+        if not on_tensorflow():
             with contextlib.suppress(RuntimeError):  # it has begun to use it already
                 tf.config.set_visible_devices([], "GPU")
     return tf
 
 
-def _on_tensorflow() -> bool:
+def on_tensorflow() -> bool:
+    """Whether Keras runs on TensorFlow."""
     import keras
 
     return keras.backend.backend() == "tensorflow"
@@ -125,22 +126,20 @@ def stream(x: np.ndarray, y: np.ndarray, batch_size: int, **files):
     return tf.data.Dataset.range(len(x)).batch(batch_size).map(load, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def training_stream(
-    x: np.ndarray,
-    y: np.ndarray,
-    batch_size: int,
-    *,
-    seed: int,
-    shuffle: bool = True,
-    epoch: int = 0,
-    endless: bool = True,
-    augment: bool = False,
-    **files,
-):
-    """Return a `tf.data.Dataset` of the batches of `epoch` and the epochs after it, each in an order of its own.
+def in_batches(x: np.ndarray, y: np.ndarray, batch_size: int):
+    """Return a `tf.data.Dataset` of batches of arrays, in their order.
 
-    Or a generator of NumPy batches, of arrays alone where Keras runs on another backend: there a small step waits for
-    `tf.data` three times as long as it takes.
+    What Keras makes of arrays does the same by functions that are traced each time, which takes longer than to evaluate
+    a small network.
+    """
+    tf = _tensorflow()
+    with tf.device("CPU:0"):
+        dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return dataset.with_options(_options())
+
+
+class TrainingStream:
+    """The batches of a training part, each epoch in an order of its own.
 
     Order and augmentation of an epoch follow from `seed` and its number alone (see `plan`), so they are the same
     whichever epoch a training starts with. Indices are shuffled, not samples: that spans the whole part and costs a few
@@ -151,55 +150,119 @@ def training_stream(
         batch_size: samples a batch; an epoch's last is smaller where they do not divide.
         seed: of the order and of the augmentation.
         shuffle: whether each epoch has an order of its own; else all have that of the data.
-        epoch: the first one.
-        endless: whether one iteration goes through all the epochs. Else each iteration that is begun is the next epoch.
         augment: random crop and flip, see `crop_flip`.
     """
-    tf = _tensorflow()
-    if not (files or augment or _on_tensorflow()):
-        return _numpy_batches(x, y, batch_size, seed, epoch, shuffle)
-    size, whole = len(x), len(x) // batch_size
-    load = _loader(x, y, **files)
-    # Small batches are gathered many at a time: each by itself, a step of a millisecond takes a fifth longer.
-    together = 1 if files or augment else max(1, GATHERED // (x[:1].nbytes * batch_size))
-    # To read these functions for Python's own branches and loops, of which they have none, takes a fifth of a second.
-    as_written = tf.autograph.experimental.do_not_convert
 
-    @as_written
-    def batches(order, seeds):
-        rows = tf.reshape(order[: whole * batch_size], (whole, batch_size))
-        dataset = tf.data.Dataset.from_tensor_slices((rows, seeds[:whole])).batch(together)
-        if size % batch_size:
-            last = (order[None, whole * batch_size :], seeds[whole:])
-            dataset = dataset.concatenate(tf.data.Dataset.from_tensors(last))
-        return dataset
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool = True,
+        augment: bool = False,
+        **files,
+    ):
+        self._x, self._y, self._batch_size, self._seed = x, y, batch_size, seed
+        self._shuffle, self._augment, self._files = shuffle, augment, files
+        self._made: dict[bool, _Pipeline] = {}
+        self._taken: dict[bool, _Pipeline] = {}
 
-    @as_written
-    def read(rows, seeds):
+    def __call__(self, *, epoch: int = 0, endless: bool = True):
+        """Return a `tf.data.Dataset` of the batches of `epoch` and the epochs after it.
+
+        Or a generator of NumPy batches, of arrays alone where Keras runs on another backend: there a small step waits
+        for `tf.data` three times as long as it takes.
+
+        Args:
+            epoch: the first one.
+            endless: whether one iteration goes through all the epochs. Else each iteration that is begun is the next
+                epoch.
+        """
+        _tensorflow()
+        if not (self._files or self._augment or on_tensorflow()):
+            return _numpy_batches(self._x, self._y, self._batch_size, self._seed, epoch, self._shuffle)
+        made = self._taken.pop(endless, None)
+        if made is None:
+            made = _Pipeline(self._x, self._y, self._batch_size, self._shuffle, self._augment, endless, self._files)
+        self._made[endless] = made
+        return made.begun(self._x, self._y, self._seed, epoch)
+
+    def take_over(self, other: "TrainingStream") -> None:
+        """Take the pipelines that `other` had made, of data of the same shapes, which is not iterated any more.
+
+        To make one takes a small network as long as an epoch.
+        """
+        self._taken, other._made = other._made, {}
+
+
+class _Pipeline:
+    """Samples, seed and first epoch are variables, so that it can be made once for many trainings."""
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, batch_size: int, shuffle: bool, augment: bool, endless: bool, files: dict
+    ):
+        import tensorflow as tf
+
+        size, whole = len(x), len(x) // batch_size
+        with tf.device("CPU:0"):  # on the accelerator the input pipeline could not use them
+            self._x, self._y, self._seed, self._epoch = (
+                tf.Variable(tf.constant(value, kind), trainable=False)
+                for value, kind in ((x, None), (y, None), (0, tf.int64), (0, tf.int64))
+            )
+        load = _loader(self._x, self._y, **files)
+        # Small batches are gathered many at a time: each by itself, a step of a millisecond takes a fifth longer.
+        together = 1 if files or augment else max(1, GATHERED // (x[:1].nbytes * batch_size))
+        # To read these functions for Python's own branches and loops, of which they have none, takes a fifth of a
+        # second.
+        as_written = tf.autograph.experimental.do_not_convert
+
+        @as_written
+        def batches(order, seeds):
+            rows = tf.reshape(order[: whole * batch_size], (whole, batch_size))
+            dataset = tf.data.Dataset.from_tensor_slices((rows, seeds[:whole])).batch(together)
+            if size % batch_size:
+                last = (order[None, whole * batch_size :], seeds[whole:])
+                dataset = dataset.concatenate(tf.data.Dataset.from_tensors(last))
+            return dataset
+
+        @as_written
+        def read(rows, seeds):
+            if together > 1:
+                return load(rows)
+            x, y = load(rows[0])
+            return (_random_crop_flip(x, seeds[0]) if augment else x), y
+
+        @as_written
+        def planned(number):
+            epoch = self._epoch + number if endless else self._epoch.assign_add(1) - 1
+            return plan(self._seed, epoch, size, batch_size, shuffle)
+
+        epochs = tf.data.Dataset.counter() if endless else tf.data.Dataset.range(1)
+        # The order of the next epoch is drawn while this one trains.
+        dataset = epochs.map(planned).prefetch(1).flat_map(batches)  # pyright: ignore[reportArgumentType]
+        dataset = dataset.map(read, tf.data.AUTOTUNE)
         if together > 1:
-            return load(rows)
-        x, y = load(rows[0])
-        return (_random_crop_flip(x, seeds[0]) if augment else x), y
+            dataset = dataset.flat_map(as_written(lambda *part: tf.data.Dataset.from_tensor_slices(part)))
+        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+        if not endless:
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(size / batch_size)))
+        self._dataset = dataset.with_options(_options())
 
-    with tf.device("CPU:0"):
-        begun = tf.Variable(tf.constant(epoch, tf.int64), trainable=False)
+    def begun(self, x: np.ndarray, y: np.ndarray, seed: int, epoch: int):
+        """Return the `tf.data.Dataset`, which from now on reads these."""
+        for variable, value in ((self._x, x), (self._y, y), (self._seed, seed), (self._epoch, epoch)):
+            variable.assign(value)
+        return self._dataset
 
-    @as_written
-    def planned(number):
-        return plan(seed, number if endless else begun.assign_add(1) - 1, size, batch_size, shuffle)
 
-    epochs = tf.data.Dataset.counter(epoch) if endless else tf.data.Dataset.range(1)
-    # The order of the next epoch is drawn while this one trains.
-    dataset = epochs.map(planned).prefetch(1).flat_map(batches)  # pyright: ignore[reportArgumentType]
-    dataset = dataset.map(read, tf.data.AUTOTUNE)
-    if together > 1:
-        dataset = dataset.flat_map(as_written(lambda *part: tf.data.Dataset.from_tensor_slices(part)))
-    dataset = dataset.prefetch(tf.data.AUTOTUNE)
-    if not endless:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(size / batch_size)))
+def _options():
+    import tensorflow as tf
+
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False  # they cost more than they save, as in Keras
-    return dataset.with_options(options)
+    return options
 
 
 def _numpy_batches(
@@ -229,11 +292,17 @@ def _traced_order(size: int, batch_size: int):
     return tf.function(lambda seed, epoch: plan(seed, epoch, size, batch_size)[0], autograph=False)
 
 
-def plan(seed: int, epoch: int, size: int, batch_size: int, shuffle: bool = True):
+def plan(seed, epoch, size: int, batch_size: int, shuffle: bool = True):
     """Return the order of an epoch and a seed for the augmentation of each of its batches.
 
     Both are drawn by a generator without a state of its own, Philox (Salmon et al. 2011, "Parallel Random Numbers: As
     Easy as 1, 2, 3"), so that nobody need go through the epochs before.
+
+    Args:
+        seed, epoch: scalars, integers or tensors of them.
+        size: samples in an epoch.
+        batch_size: samples a batch.
+        shuffle: whether the order is drawn, or that of the data.
 
     Returns:
         (size,) int64 indices and (batches, 2) int32.
@@ -257,8 +326,8 @@ def plan(seed: int, epoch: int, size: int, batch_size: int, shuffle: bool = True
 
 
 def _loader(
-    x: np.ndarray,
-    y: np.ndarray,
+    x,
+    y,
     *,
     image_size: tuple[int, int] | None = None,
     shift: np.ndarray | float = 0.0,
@@ -267,15 +336,15 @@ def _loader(
     """Return the function that makes a batch, (x, y), of (batch,) int64 indices.
 
     Args:
-        x: (n, ...) float32, already scaled; or, with `image_size`, (n,) paths of image files.
-        y: (n,) or (n, k).
+        x: (n, ...) float32, already scaled; or, with `image_size`, (n,) paths of image files. An array or a variable.
+        y: (n,) or (n, k), likewise.
         image_size: (h, w) that files are resized to.
         shift, scale: of files alone: pixels become (pixel - shift) / scale; scalar or (c,).
     """
     import tensorflow as tf
 
     with tf.device("CPU:0"):  # a constant would land on the accelerator, which the input pipeline cannot use
-        samples, targets = tf.constant(x), tf.constant(y)
+        samples, targets = (part if isinstance(part, tf.Variable) else tf.constant(part) for part in (x, y))
         offset, unit = tf.constant(shift, tf.float32), tf.constant(scale, tf.float32)
     read = functools.partial(read_image, image_size=image_size) if image_size else None
 

@@ -47,6 +47,7 @@ class _Kept:
 
     program: str
     shapes: list
+    data: "Dataset"
     model: "keras.Model"
     norms: "GradientNorms | None"
     probes: "Probes | None"
@@ -99,10 +100,13 @@ def forget_other_shapes(data: "Dataset") -> bool:
     return True
 
 
-def taken_up(model: "keras.Model", norms: "GradientNorms | None", probes: "Probes | None") -> "keras.Model":
+def taken_up(
+    data: "Dataset", model: "keras.Model", norms: "GradientNorms | None", probes: "Probes | None"
+) -> "keras.Model":
     """Return the model to go on with: the one that was kept, made into this one, or this one itself.
 
     Args:
+        data: of the run; its training stream gets the pipelines that the run before had made.
         model: of the run, compiled and complete, with the state that it begins with.
         norms, probes: its callbacks, new ones; they get what those of the run before had compiled.
     """
@@ -113,6 +117,7 @@ def taken_up(model: "keras.Model", norms: "GradientNorms | None", probes: "Probe
     _uses += 1
     if _uses % USES == 0:
         drop_kernels(seed=0)  # nothing draws from it
+    data.stream.take_over(kept.data.stream)
     if norms is not None and kept.norms is not None:
         norms.take_over(kept.norms)
     if probes is not None and kept.probes is not None:
@@ -136,7 +141,7 @@ def keep(
     global _kept
     if program is None or keras.config.backend() != "tensorflow":
         return
-    _kept = _Kept(program, _shapes(data), model, None, None)
+    _kept = _Kept(program, _shapes(data), data, model, None, None)
     # In new callbacks, for what these recorded is not kept.
     if norms is not None:
         _kept.norms = GradientNorms(updates=norms.updates)

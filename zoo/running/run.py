@@ -200,7 +200,7 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
     norms, probes = _only(callbacks, GradientNorms), _only(callbacks, Probes)
     callbacks += pruning_of(record.folder, record.sweep)
-    model = reuse.taken_up(model, norms, probes)
+    model = reuse.taken_up(data, model, norms, probes)
     others = [c for c in callbacks if c not in (norms, probes)]
     rows, epochs = record.state / "gradients.f32", record.folder / "history.csv"
     path = record.state / "checkpoint.npz"
