@@ -837,7 +837,7 @@ def test_parts_are_evaluated_as_keras_evaluates_their_arrays():
 
     data = zoo.data.digits(batch_size=50)
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
+    model = keras.Sequential([keras.Input(data.input_shape), keras.layers.Flatten(), keras.layers.Dense(10)])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     history = model.fit(**data.fit_arguments(), epochs=1, verbose=0).history
     for found, (x, y) in (
