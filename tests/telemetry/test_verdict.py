@@ -164,3 +164,12 @@ def test_a_linear_model_may_begin_at_zero_and_come_to_rest():
 def test_nothing_to_judge():
     with pytest.raises(ValueError, match="history"):
         diagnose()
+
+
+def test_an_output_that_is_too_small_for_float32_does_not_begin_at_zero():
+    """Behind twenty linear layers of small weights the squares of its activations are 0 in float32."""
+    model = net(20, activation="linear", initializer=lambda: keras.initializers.RandomNormal(stddev=0.01))
+    verdict, _, probes = trained(model, sgd())
+    first, last = probes.results[0].activation_rms[-2:]
+    assert 0 < first < 1e-15 and last == 0
+    assert diagnose(probes=probes.results[:1]).name == verdict.name == "vanishing"

@@ -31,6 +31,7 @@ FELL = 0.1  # fall since the start, over the start
 LATE = 0.75  # of the steps: what rose before and has not risen further since has jumped once
 LOST = 0.3  # of a network's first loss, by which it rose beside the winner's
 TINY = 1e-300  # stands for a 0 that something is divided by
+FAINTEST = 1e-15  # rms: behind less, squares under small weights may leave the range of float32 and come to 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,7 +380,7 @@ class Depth:
     @property
     def starts_at_zero(self) -> bool:
         """Whether the output layer's weights are zeros: then nothing passes it until it has made a step."""
-        fed = len(self.layers) < 2 or self.activation_rms[-2] > 0
+        fed = len(self.layers) < 2 or self.activation_rms[-2] > FAINTEST
         return bool(self.output_rms[-1] == 0 and fed and self.gradient_norm[-1] > 0)
 
     @property
