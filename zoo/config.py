@@ -80,7 +80,7 @@ class JoblibLauncher:
 
 @dataclasses.dataclass
 class RayLauncher:
-    """Each run a task of a Ray cluster, in a fresh process: docs/cluster.md."""
+    """Each run a task of a Ray cluster: docs/cluster.md."""
 
     _target_: str = "hydra_plugins.gradient_zoo.ray_launcher.RayLauncher"
     address: str | None = None  # ray://HOST:10001, HOST:6379 or auto; null starts a cluster on this machine

@@ -8,9 +8,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+JOBS = 100  # of a process, which then gives back the memory that it has gathered
+
 
 class RayLauncher(Launcher):
-    """Hands the jobs to Ray, a fresh process each; a job whose node is lost is done again, from its last epoch.
+    """Hands the jobs to Ray; a job whose node is lost is done again, from its last epoch.
 
     Args:
         address: of the cluster: `ray://HOST:10001`, `HOST:6379` or `auto`; `None` starts one on this machine.
@@ -20,7 +22,9 @@ class RayLauncher(Launcher):
 
     def __init__(self, address: str | None, num_cpus: float, num_gpus: float, max_retries: int):
         self.address = address
-        self.options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": max_retries, "max_calls": 1}
+        # A process keeps what it compiled for its next job; on a GPU it would keep all of its memory too.
+        calls = 1 if num_gpus else JOBS
+        self.options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": max_retries, "max_calls": calls}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what each job needs."""

@@ -79,6 +79,9 @@ def run_on_ray(jobs: list[tuple], address: str | None, options: dict, sweep: Pat
 
 
 def _job(folder: str, job: tuple, secrets: dict[str, str]) -> JobReturn:
+    from zoo.running.reuse import expect_many
+
+    expect_many()
     os.environ.update(secrets)
     os.chdir(folder)
     return execute(*job)[0]
