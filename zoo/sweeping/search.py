@@ -205,6 +205,9 @@ class Trials:
         lock = Lock(self.folder / STATE / "trials" / str(number))
         if not lock.acquire():
             return False
+        if self.study.get_trials(deepcopy=False)[number].state.is_finished():  # told since it was asked who does it
+            lock.release()
+            return False
         self.claims[number] = lock
         return True
 

@@ -28,6 +28,7 @@ TRIES = 3  # of a job whose process dies without having finished an epoch
 GROWTH = 300 * 2**20  # bytes by which a worker may outgrow its first job before a new one takes its place
 ROOM = 64 * 2**20  # bytes by which a worker grows before it looks for garbage
 GRACE = 20.0  # seconds for runs to be recorded as KILLED when the sweep is interrupted
+PAUSE = 0.01  # seconds until an interrupt that was dropped is raised again
 WATCH = 1.0  # seconds between two looks at whether the sweep is still there, or was told to end
 _after_collection = 0  # bytes that a worker held
 _resting = threading.Event()  # in a worker: between two jobs, where an interrupt would cut a result in two
@@ -232,7 +233,7 @@ def _begin(parent: int, cwd: str) -> None:
 
     from zoo.running.reuse import expect_many
 
-    begun, heard = False, False
+    begun, heard, dropping = False, False, False
 
     def interrupted(*_) -> None:
         nonlocal heard
@@ -243,13 +244,19 @@ def _begin(parent: int, cwd: str) -> None:
         raise KeyboardInterrupt
 
     def unheard(unraisable) -> None:
+        nonlocal dropping
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             sys.__unraisablehook__(unraisable)
             return
-        threading.Timer(0.01, again).start()  # raised within a destructor, where Python drops it
+        dropping = True
+        threading.Timer(PAUSE, again).start()  # raised within a destructor, where Python drops it
+        dropping = False
 
     def again() -> None:
         nonlocal heard
+        while dropping:  # raised here, it would be dropped once more
+            time.sleep(PAUSE)
+        time.sleep(PAUSE)
         heard = False
         os.kill(os.getpid(), signal.SIGINT)
 
