@@ -46,17 +46,52 @@ def language() -> str:
     return _chosen
 
 
+class Said(str):
+    """A text, and what was said: so that it can be said again in another language.
+
+    Attributes:
+        template: as `say` was given it.
+        values: its values, of which some may be `Said` too.
+    """
+
+    template: str
+    values: dict[str, object]
+
+    @classmethod
+    def of(cls, template: str, values: dict[str, object], language: str) -> "Said":
+        """Say a template in a language."""
+        table = texts(language)
+        text = table.get(template, template)
+        text = text.format(**values) if values else text
+        said = cls(GAP.sub("", text) if table else text)
+        said.template, said.values = template, values
+        return said
+
+
 def say(template: str, /, **values: object) -> str:
     """Return a template in the language in use, with its values; what the table lacks stays as it is."""
-    table = texts(language())
-    said = table.get(template, template)
-    said = said.format(**values) if values else said
-    return GAP.sub("", said) if table else said
+    return Said.of(template, values, language())
+
+
+def translated(text: str, language: str) -> str:
+    """Return what was said in another language; what was not said, such as a cure's name, as the table has it.
+
+    A text that was read from a file, or put together from others, is no more known than that: it stays as it is.
+    """
+    if not isinstance(text, Said):
+        return texts(language).get(text, text)
+    values = {name: translated(v, language) if isinstance(v, Said) else v for name, v in text.values.items()}
+    return Said.of(text.template, values, language)
 
 
 def named(word: str) -> str:
     """Return a word that commands and programs use too, such as a verdict's name, with what it means: dead（…）."""
-    means = texts(language()).get(word)
+    return named_in(word, language())
+
+
+def named_in(word: str, language: str) -> str:
+    """Return the same in a language."""
+    means = texts(language).get(word)
     return f"{word}（{means}）" if means else word
 
 
