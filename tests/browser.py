@@ -1,5 +1,6 @@
 """A Chromium without a window, driven as a person drives it: over the WebDriver protocol, with the standard library."""
 
+import base64
 import contextlib
 import json
 import re
@@ -85,6 +86,42 @@ class Browser:
                 why = error.read().decode() if isinstance(error, urllib.error.HTTPError) else "none is there"
                 assert time.monotonic() < end, f"no {verb} on {place}: {why[:500]}\n{self.text()[:4000]}"
                 time.sleep(0.1)
+
+    def look(self, width: int, height: int = 900, *, dark: bool = False, media: str = "screen") -> None:
+        """Let the page believe in a screen of that size, in a scheme of colours, or in paper."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._devtools("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self._devtools("Emulation.setEmulatedMedia", {"media": media, "features": scheme})
+
+    def overflows(self) -> list[str]:
+        """What is wider than the card that it stands in, unless that part of the card scrolls."""
+        return self(
+            """return [...document.querySelectorAll('section *, header *')].filter((node) => {
+                 const box = node.getBoundingClientRect();
+                 const card = node.closest('section, header').getBoundingClientRect();
+                 const out = box.right > card.right + 1 || box.left < card.left - 1;
+                 return out && box.width && !node.closest('.wide, .hidden, svg');
+               }).map((node) => `${node.tagName} ${node.id || node.className} ${node.textContent.slice(0, 40)}`)"""
+        )
+
+    def small_texts(self) -> list[str]:
+        """Texts whose letters are smaller than 9 px on the screen, in a drawing too."""
+        return self(
+            """return [...document.querySelectorAll('body *')].filter((node) => {
+                 const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+                 const scale = node.ownerSVGElement ? node.getScreenCTM().a : 1;
+                 return own && node.getClientRects().length && parseFloat(getComputedStyle(node).fontSize) * scale < 9;
+               }).map((node) => `${node.tagName} ${node.textContent.slice(0, 40)}`)"""
+        )
+
+    def picture(self) -> bytes:
+        """Return a PNG of the whole page, as wide as it looks."""
+        shot = self._devtools("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True})
+        return base64.b64decode(shot["data"])
+
+    def _devtools(self, command: str, parameters: dict):
+        return self.post("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def log(self, kind: str) -> list[dict]:
         return self.post("/se/log", {"type": kind})

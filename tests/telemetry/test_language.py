@@ -15,6 +15,7 @@ from zoo.config import LANGUAGES as CHOICES
 from zoo.repairing.changes import CALLED_FOR
 from zoo.telemetry import language
 from zoo.telemetry.findings import CAUSES, Cure, Finding, Verdict
+from zoo.telemetry.page.bilingual import SPOKEN
 from zoo.telemetry.verdict import NAMES
 
 PAGE = ROOT / "docs" / "checkup.zh.md"
@@ -56,7 +57,9 @@ def is_code(text: str) -> bool:
 
 
 def templates() -> set[str]:
-    return {text for call in calls("say", "label") for text in literals(call.args[0])}
+    scripts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "zoo").rglob("*.js"))]
+    spoken = {text for script in scripts for text in SPOKEN.findall(script)}
+    return spoken | {text for call in calls("say", "label", "both") for text in literals(call.args[0])}
 
 
 def shown() -> set[str]:
@@ -102,7 +105,7 @@ def test_no_sentence_is_in_two_files():
 
 def test_what_is_said_stands_in_the_code_word_by_word():
     """An f-string has its values before it can be looked up."""
-    given = [call.args[0] for call in calls("say", "label")]
+    given = [call.args[0] for call in calls("say", "label", "both")]
     given += [call.args[2] for name in ("suspect", "Cure") for call in calls(name) if len(call.args) > 2]
     assert not [ast.unparse(node) for node in given if isinstance(node, ast.JoinedStr)]
     sentences = [call.args[2] for call in calls("suspect")]

@@ -53,6 +53,17 @@ class Checkup:
 
     def __str__(self) -> str:
         """The findings, a line or three each."""
+        return "\n".join([self.head, *map(str, self.findings), *([self.left] if self.left else [])])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same, with all that each finding may be cured by."""
+        from zoo.telemetry.page.notebook import findings_shown
+
+        return findings_shown(self.head, self.findings, self.left)
+
+    @property
+    def head(self) -> str:
+        """How much was looked at, and how much was found."""
         faults, notes = len(self.faults), len(self.findings) - len(self.faults)
         head = say(
             "{faults} and {notes}",
@@ -61,16 +72,12 @@ class Checkup:
         )
         if not self.findings:
             head = say("nothing found")
-        lines = [
-            say(
-                "check-up of {samples:,} samples in {seconds:.1f} s: {head}.",
-                samples=self.samples,
-                seconds=self.seconds,
-                head=head,
-            ),
-            *map(str, self.findings),
-        ]
-        return "\n".join([*lines, *([self.left] if self.left else [])])
+        return say(
+            "check-up of {samples:,} samples in {seconds:.1f} s: {head}.",
+            samples=self.samples,
+            seconds=self.seconds,
+            head=head,
+        )
 
 
 @dataclasses.dataclass

@@ -1,6 +1,7 @@
 """Check-up, probes, gradient norms and verdict in one callback."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from zoo.checkup.check import RAISES, Checkup, Examination, examine, guarded, ra
 from zoo.checkup.training import Training, numbers_of
 from zoo.telemetry.findings import Finding, Verdict
 from zoo.telemetry.gradients import GradientNorms
+from zoo.telemetry.language import say
 from zoo.telemetry.probe import Probes
 from zoo.telemetry.verdict import diagnose
 
@@ -64,6 +66,35 @@ class Doctor(keras.callbacks.Callback):
         if self._judged is None or self._judged[0] != len(self._logs):
             self._judged = len(self._logs), judged(examination, self._training())
         return self._judged[1]
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write a page with verdict, findings, gradients and probes, which opens without a network; return its path.
+
+        Raises:
+            RuntimeError: before a training has begun.
+        """
+        from zoo.telemetry.page.file import write_page
+        from zoo.telemetry.page.told import Probed, Told
+        from zoo.telemetry.probes_file import arrays_of
+
+        program, history = self._examined().program, self.norms.history
+        results = self.probes.results if self.probes is not None else []
+        facts = [
+            (say("parameters"), f"{program.model.count_params():,}"),
+            (say("epochs"), f"{len(self._logs):,}"),
+            (say("steps"), f"{len(history):,}"),
+        ]
+        names = dict.fromkeys(name for logs in self._logs for name in logs)
+        epochs = {name: np.array([logs.get(name, np.nan) for logs in self._logs]) for name in names}
+        told = Told(
+            program.model.name,
+            facts,
+            verdict=self.verdict,
+            steps=history.told if len(history) else None,
+            probed=Probed.of_arrays(arrays_of(results), history.epoch_ends) if results else None,
+            epochs=epochs,
+        )
+        return write_page(path, told)
 
     def _examined(self) -> Examination:
         if self._examination is None:

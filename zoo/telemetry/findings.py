@@ -147,6 +147,12 @@ class Verdict:
         """The word, the sentence, and below them what to try."""
         return "\n  ".join([self.headline, *(say("try {change}", change=cure.told) for cure in self.cures)])
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the word, the sentence, what to try, the evidence, and what else was found."""
+        from zoo.telemetry.page.notebook import verdict_shown
+
+        return verdict_shown(self)
+
     @property
     def headline(self) -> str:
         """The word and the sentence."""

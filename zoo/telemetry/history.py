@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from zoo.telemetry.columns import Columns
+from zoo.telemetry.language import say
+from zoo.telemetry.page.told import Steps, Told, shown_of
 from zoo.telemetry.setting import Setting
+
+# What normalization and PReLU train. A layer with nothing else holds no weights between units.
+SCALES = {"gamma", "beta", "alpha", "scale", "offset"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +89,14 @@ class GradientHistory:
     def nonfinite(self) -> np.ndarray:
         """(layers,) int64: the steps at which each layer's gradient held a NaN or an infinity."""
         return np.count_nonzero(~np.isfinite(self.norms), axis=0)
+
+    @property
+    def has_kernel(self) -> np.ndarray:
+        """(layers,) bool: whether a layer holds weights between units, as normalization does not; by their names."""
+        kernel = np.zeros(len(self.layers), bool)
+        for path, owner in zip(self.variables, self.owners, strict=True):
+            kernel[owner] |= path.rpartition("/")[2] not in SCALES
+        return kernel
 
     @property
     def update_ratios(self) -> np.ndarray | None:
@@ -196,6 +209,38 @@ class GradientHistory:
         from zoo.telemetry.tensorboard import write_scalars
 
         return write_scalars(folder, self.steps, self.series())
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write a page that shows every layer at every step, and opens without a network; return its path."""
+        from zoo.telemetry.page.file import write_page
+
+        facts = [(say("steps"), f"{len(self):,}"), (say("layers"), f"{len(self.layers):,}")]
+        return write_page(path, Told(say("gradients of a training"), facts, steps=self.told if len(self) else None))
+
+    @property
+    def told(self) -> Steps:
+        """What a page shows of it."""
+        names = (
+            "layers",
+            "owners",
+            "variable_norms",
+            "losses",
+            "clip_norms",
+            "weight_norms",
+            "update_norms",
+            "epoch_ends",
+        )
+        return Steps(shown=shown_of(self.has_kernel), **{name: getattr(self, name) for name in names})
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the norms of the first step and of the last epoch, a row a layer."""
+        from zoo.telemetry.page.notebook import table_shown
+
+        if not len(self):
+            return ""
+        head = say("{steps:,} steps of {layers:,} layers: gradient norm", steps=len(self), layers=len(self.layers))
+        columns = [(say("median over the last epoch"), self.last_profile), (say("step 0"), self.norms[0])]
+        return table_shown(head, self.layers, columns)
 
     def series(self) -> dict[str, np.ndarray]:
         """Return what was recorded of each step by the names that tables and viewers show, (steps,) float32 each.

@@ -162,6 +162,18 @@ class Probe:
         if len(self.trained_by) != count:
             object.__setattr__(self, "trained_by", np.where(self.measured, 0, -1))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: delta, activation, dead and saturated shares, a row a layer."""
+        from zoo.telemetry.page.notebook import table_shown
+
+        columns = [
+            (say("back-propagated gradient (delta)"), self.delta_norm),
+            (say("activations"), self.activation_rms),
+            (say("dead"), self.dead),
+            (say("saturated"), self.saturated),
+        ]
+        return table_shown(say("probe of {count} layers", count=len(self.layers)), self.layers, columns)
+
     @property
     def baseline(self) -> float:
         """Loss of the best constant answer to this batch, penalties included; NaN where it cannot be known."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,12 @@ FLAGS = ("measured", "preactivation", "trained_by")
 
 
 def save_probes(path: str | Path, probes: list[Probe]) -> None:
-    """Write probes to one `.npz` without pickles: names once, each measure as (probes, layers).
+    """Write probes to one `.npz` without pickles."""
+    np.savez_compressed(path, **arrays_of(probes))
+
+
+def arrays_of(probes: list[Probe]) -> dict[str, Any]:
+    """Return what the file holds: names once, each measure as (probes, layers).
 
     Layers that only some of the probes have, for others were frozen, are NaN in the rest.
     """
@@ -45,7 +51,7 @@ def save_probes(path: str | Path, probes: list[Probe]) -> None:
         for field in dataclasses.fields(kind):
             arrays[f"{name}/{field.name}"] = np.array([getattr(getattr(p, name), field.name) for p in probes])
     arrays["setting"] = np.array([p.setting.to_json() if p.setting else "" for p in probes], str)
-    np.savez_compressed(path, **arrays)
+    return arrays
 
 
 _KINDS = {"times": TimeProfile, "attentions": Attention, "residuals": Residual, "lookups": Lookup}
