@@ -15,7 +15,7 @@ CHINESE = re.compile("[一-鿿]")
 def without_keras(printed: str) -> list[str]:
     """The lines but for Keras' own, and for the names of runs and folders."""
     lines = [line for line in printed.splitlines() if line and not re.match(r"Epoch |\d+/\d+ - ", line)]
-    return [line for line in lines if not line.startswith(("训练 ", "网络 ", "文件 "))]
+    return [line for line in lines if not line.startswith(("训练 ", "网络 ", "页面 ", "文件 "))]
 
 
 def english_in(printed: str) -> list[str]:
@@ -43,6 +43,9 @@ def test_a_run_is_told_in_chinese(train):
     assert titles & set(CALLED_FOR)  # what `repair` would try for them is found by these words
     assert (train.folders()[0] / "gradients.png").is_file()  # without the sentence, for which its font has no letters
     assert not done.stderr
+    page = (train.folders()[0] / "run.html").read_text(encoding="utf-8")
+    assert '<html lang="zh">' in page and verdict["sentence"] in page, "its other language is a click away"
+    assert '<span lang="en">before the first step ' in page and "sigmoids in hidden layers" in page
 
 
 def test_a_preflight_is_told_in_chinese(train):

@@ -40,6 +40,7 @@ def test_the_run_folder_is_complete_and_the_same_in_the_store(default_run):
         "summary.json",
         "gradients.png",
         "profile.png",
+        "run.html",
     }
     assert names <= {p.name for p in folder.iterdir()}
     (run,) = train.recorded()
@@ -209,6 +210,10 @@ def test_a_run_that_fails_in_training_is_recorded_with_its_reason(train, tmp_pat
     assert run.data.tags["reason"] == "RuntimeError: in the middle"
     (folder,) = train.folders()
     assert json.loads((folder / "summary.json").read_text())["status"] == "FAILED"
+    page = (folder / "run.html").read_text()
+    assert "RuntimeError: in the middle" in page and "run.html" in {
+        file.path for file in train.client.list_artifacts(run.info.run_id)
+    }
 
 
 def free_port() -> int:

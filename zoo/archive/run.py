@@ -13,9 +13,7 @@ import yaml
 
 from zoo.archive.summary import Summary
 from zoo.telemetry.history import GradientHistory
-
-# What normalization and PReLU train. A layer with nothing else holds no weights between units.
-SCALES = {"gamma", "beta", "alpha", "scale", "offset"}
+from zoo.telemetry.page.told import shown_of
 
 
 @dataclasses.dataclass
@@ -72,13 +70,7 @@ def kernel_layers(source: GradientHistory | np.ndarray) -> np.ndarray:
     Args:
         source: a probe's `has_kernel` or, where there is no probe, the history: its variables' names tell.
     """
-    if isinstance(source, GradientHistory):
-        kernel = np.zeros(len(source.layers), bool)
-        for path, owner in zip(source.variables, source.owners, strict=True):
-            kernel[owner] |= path.rpartition("/")[2] not in SCALES
-    else:
-        kernel = source
-    return np.flatnonzero(kernel) if kernel.any() else np.arange(len(kernel))
+    return shown_of(source.has_kernel if isinstance(source, GradientHistory) else source)
 
 
 def read_run(folder: str | Path) -> RunFolder:
@@ -167,6 +159,41 @@ def theory_of(config: dict, activation_rms: np.ndarray):
         return predicted(low if excess(low) >= 0 else high, depth)
     except (ValueError, TypeError):
         return None
+
+
+def theory_of_run(run: RunFolder) -> dict[str, np.ndarray]:
+    """Return what theory foretells of a run at step 0, in the units of what was measured then.
+
+    Theory knows gradients only relative to the last hidden layer, so each line is laid through what was measured there.
+
+    Returns:
+        "gradient" (of weights), "delta" and "activation" to (hidden layers,), as far as they are known: none of a run
+        without probes, or where the theory does not hold.
+    """
+    if run.probes is None:
+        return {}
+    first = {name: run.probes[name][0, run.shown] for name in ("gradient_norm", "delta_norm", "activation_rms")}
+    theory = theory_of(run.config, first["activation_rms"])
+    if theory is None:
+        return {}
+    weights = first["gradient_norm"]
+    if run.history is not None and len(run.history):
+        weights = run.history.rows(slice(0, 1)).norms[0, run.shown]
+    # A sample's gradient is delta h^T in the kernel and delta in the bias. The size of the inputs is not known.
+    expected = theory.delta_rms.copy()
+    expected[1:] *= np.sqrt(1.0 + run.config["model"]["width"] * theory.activation_rms[:-1] ** 2)
+    expected[0] = np.nan
+    lines = {
+        "gradient": _through_last(expected, weights),
+        "delta": _through_last(theory.delta_rms, first["delta_norm"]),
+    }
+    lines["activation"] = theory.activation_rms
+    return {name: line for name, line in lines.items() if line is not None}
+
+
+def _through_last(expected: np.ndarray, measured: np.ndarray) -> np.ndarray | None:
+    scale = measured[len(expected) - 1] / expected[-1]
+    return scale * expected if np.isfinite(scale) and scale > 0 else None
 
 
 def _settings(node: dict) -> tuple[str, dict]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.archive.summary import Summary
-from zoo.report.text import verdict_word
+from zoo.report.text import command_of, verdict_word
 from zoo.telemetry.language import LABEL, label, say
 
 
@@ -56,7 +56,7 @@ def _part(one: Mapping[str, Any], runs: Mapping[str, Summary]) -> str:
         lines.append(f"{head}{change}{told}")
     if not one["proved"]:
         lines.append(label("not sure") + one["reason"])
-    lines.append(f"{label('train it')}python train.py {' '.join(_quoted(word) for word in one['command'])}")
+    lines.append(label("train it") + command_of(one["command"]))
     return "\n".join(lines)
 
 
@@ -75,7 +75,3 @@ def _numbers(values: Sequence[float | None]) -> str:
 
 def _with_sentence(told: str, summary: Summary) -> str:
     return say("{told}: {sentence}", told=told, sentence=summary.verdict.sentence) if summary.verdict else told
-
-
-def _quoted(word: str) -> str:
-    return f"'{word}'" if set(word) & set(" (){}[]$*!") else word

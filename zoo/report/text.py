@@ -4,6 +4,7 @@ import collections
 import io
 import math
 import re
+import shlex
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def run_block(summary: Summary, history: "GradientHistory | None", viewer: str |
             parameters=summary.parameters,
             epochs=summary.epochs,
             duration=duration(summary.seconds),
-            stopped=_stopped(summary.stopped),
+            stopped=stopped_told(summary.stopped),
         ),
         f"{label('test')}{tested}",
     ]
@@ -58,14 +59,14 @@ def run_block(summary: Summary, history: "GradientHistory | None", viewer: str |
             say("gradient norm of each layer, median over the last epoch, log scale"),
             *profile_bars(history.layers, history.last_profile),
         ]
-    lines += ["", f"{label('files')}{summary.folder}"]
+    lines += ["", f"{label('page')}{summary.folder / 'run.html'}", f"{label('files')}{summary.folder}"]
     if viewer:
         lines.append(label("compare") + say("{viewer}   (MLflow on http://127.0.0.1:5000)", viewer=viewer))
     return "\n".join(lines)
 
 
-def _stopped(why: str | None) -> str:
-    """What ended a training before its last epoch, as the end of a line."""
+def stopped_told(why: str | None) -> str:
+    """Return what ended a training before its last epoch, as the end of a line."""
     if why is None:
         return ""
     if why == "pruned":
@@ -102,6 +103,15 @@ def flight_lines(flight: Mapping[str, Any] | None, history: "GradientHistory | N
         history: the run's `GradientHistory` or `None`.
         folder: the run folder.
     """
+    told = flight_told(flight, history)
+    if flight is None:
+        return [label("overflow") + line for line in told]
+    where = say("{path}, and the steps before in flight.csv", path=folder / "flight.json")
+    return [label("failed") + told[0], label("samples") + told[1], label("flight") + where]
+
+
+def flight_told(flight: Mapping[str, Any] | None, history: "GradientHistory | None") -> list[str]:
+    """Return where a training stopped being numbers, and its samples there; arguments as of `flight_lines`."""
     if flight is None:
         overflown = 0 if history is None else np.count_nonzero(~np.isfinite(history.global_norm))
         if history is None or not overflown:
@@ -109,7 +119,7 @@ def flight_lines(flight: Mapping[str, Any] | None, history: "GradientHistory | N
         told = say(
             "in {count} of {all} steps, which loss scaling or clipping made good", count=overflown, all=len(history)
         )
-        return [label("overflow") + told]
+        return [told]
     failed, first = flight["variables"], flight["first"]
     if first == "loss":
         first = say(
@@ -145,11 +155,7 @@ def flight_lines(flight: Mapping[str, Any] | None, history: "GradientHistory | N
             samples=samples,
         )
     where = {"step": flight["step"], "epoch": flight["epoch"] + 1}
-    return [
-        label("failed") + say("step {step}, epoch {epoch}: {first}; {came}", first=first, came=came, **where),
-        label("samples") + samples,
-        label("flight") + say("{path}, and the steps before in flight.csv", path=folder / "flight.json"),
-    ]
+    return [say("step {step}, epoch {epoch}: {first}; {came}", first=first, came=came, **where), samples]
 
 
 def preflight_block(name: str, parameters: int, verdict: Verdict, probe: "Probe") -> str:
@@ -355,6 +361,11 @@ def with_deviation(mean: float, deviation: float) -> str:
 def _other(own: str, metric: str) -> str:
     """Name a run's own metric where the column is of another one."""
     return "" if own == metric else f" ({own.removeprefix('test_')})"
+
+
+def command_of(overrides: Sequence[str]) -> str:
+    """Return the command that makes a run, as a shell takes it."""
+    return " ".join(["python train.py", *map(shlex.quote, overrides)])
 
 
 def duration(seconds: float) -> str:

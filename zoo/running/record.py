@@ -21,6 +21,7 @@ from zoo.config import CONF, check, home, resolved
 from zoo.errors import UserError, disk_full, explain
 
 if TYPE_CHECKING:
+    from zoo.archive.run import RunFolder
     from zoo.tracking import RunLog
     from zoo.tracking.metrics import Point
 
@@ -241,15 +242,20 @@ class Record:
 
         return origin(Path(CONF))
 
-    def finish(self, summary: Summary, profiles: "Sequence[Point]" = ()) -> None:
-        """Write the summary; then draw and send, which can be made good if it is cut off.
+    def finish(self, run: "RunFolder", samples: Callable[[int], Sequence[int]], profiles: "Sequence[Point]") -> None:
+        """Write the summary; then page, pictures and store, which can be made good if it is cut off.
 
         Args:
-            summary: of the run.
+            run: what its folder holds, and its summary.
+            samples: the indices of the samples in a step's batch, none where they are not known.
             profiles: of its layers, as `zoo.tracking.metrics.profiles` gives them.
         """
+        from zoo.report.run_page import page_if_possible  # imports NumPy
+
+        summary = run.summary
         summary.write()
         self.concluded = True
+        page_if_possible(run, samples)
         if self.log is not None:
             from zoo.tracking import outcome
 
@@ -303,9 +309,18 @@ class Record:
         if self.concluded:
             self._let_go()
         elif self.began:
-            self._end(self.summary(status, reason=reason))
+            self._end(self._paged(self.summary(status, reason=reason)))
         else:
             self.drop()
+
+    def _paged(self, summary: Summary) -> Summary:
+        """Write the page of a run that did not finish, as far as it got; return the summary."""
+        if (self.folder / "gradients.npz").is_file():
+            from zoo.report.run_page import page_of_folder
+
+            summary.write()
+            page_of_folder(self.folder)
+        return summary
 
     def _end(self, summary: Summary) -> None:
         """Write the summary, send the folder to the store and end the run there."""

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from zoo.archive.run import read_columns
 from zoo.archive.summary import COSTS, Status, Summary, can_go_on
-from zoo.config import CHECKOUT, check, home, objectives
+from zoo.config import CHECKOUT, check, home, objectives, resolved
 from zoo.errors import UserError
 from zoo.interrupts import interrupted_by, told_to_end
 from zoo.report import text as report
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # they import Keras
     from zoo.data import Dataset
     from zoo.running.checkpoint import Checkpoint
     from zoo.telemetry.gradients import GradientNorms
+    from zoo.telemetry.history import GradientHistory
     from zoo.telemetry.probe import Probes
 
 PROBE_SAMPLES = 64
@@ -359,13 +360,34 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
 
 def conclude(cfg: DictConfig, record: Record, training: Training, summary: Summary) -> None:
     """Write the summary, close the run in the store, and tell a person who stands by."""
+    from zoo.archive.run import RunFolder
+    from zoo.telemetry.probes_file import arrays_of
     from zoo.tracking.metrics import profiles
 
     norms, probed = training.norms, training.probes.results if training.probes else []
+    history = norms.history if norms else None
     deltas = (probed[-1].delta_norm, probed[0].delta_norm) if probed else (None, None)
-    record.finish(summary, profiles(norms.history if norms else None, *deltas))
+    kept = RunFolder(
+        resolved(cfg),
+        summary,
+        history,
+        arrays_of(probed) if probed else None,
+        read_columns(record.folder / "history.csv"),
+    )
+    record.finish(kept, _samples(training, history), profiles(history, *deltas))
     if cfg.verbose and record.sweep is None:
         print(report.run_block(summary, norms and norms.history, viewer(cfg)))
+
+
+def _samples(training: Training, history: "GradientHistory | None") -> Callable[[int], list[int]]:
+    """Return what tells the samples of a step's batch: none where steps are not batches."""
+    data, ends = training.data, [] if history is None else history.epoch_ends.tolist()
+    batches = ends == [data.steps * (epoch + 1) for epoch in range(len(ends))]
+
+    def samples(step: int) -> list[int]:
+        return data.batch_indices(*divmod(step, data.steps)).tolist() if batches else []
+
+    return samples
 
 
 def _fitting(cfg: DictConfig, verdict: Verdict) -> Verdict:

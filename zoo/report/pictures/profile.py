@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.archive.run import RunFolder, theory_of
+from zoo.archive.run import RunFolder, theory_of_run
 from zoo.report.pictures.frame import (
     WIDTH,
     add_axes,
@@ -17,8 +17,8 @@ from zoo.report.pictures.scales import log_line, log_scale, mark_unusable
 from zoo.report.pictures.style import BLUE, DASHED, INK, ORANGE, styled
 
 MEASURES = (
-    ("back-propagated gradient (delta)", "L2 norm, per sample", "delta_norm", "delta_rms"),
-    ("activation", "root mean square", "activation_rms", "activation_rms"),
+    ("back-propagated gradient (delta)", "L2 norm, per sample", "delta_norm", "delta"),
+    ("activation", "root mean square", "activation_rms", "activation"),
 )
 
 
@@ -29,7 +29,7 @@ def profile_figure(run: RunFolder):
     if not panels:
         return None
     names = run.layers
-    theory = None if run.probes is None else theory_of(run.config, run.probes["activation_rms"][0, run.shown])
+    theory = theory_of_run(run)
     labels, bottom = axis_labels(names)
     bottom, each, gap = bottom + 0.2, 1.55, 0.42
     title = f"Gradients and activations against depth  ·  {counted(names)}"
@@ -40,7 +40,7 @@ def profile_figure(run: RunFolder):
     for i, (label, unit, first, end, predicted) in enumerate(panels):
         y = bottom + (len(panels) - 1 - i) * (each + gap)
         ax = add_axes(figure, 0.85, y, WIDTH - 1.05, each)
-        expected = None if theory is None else _anchored(theory, predicted, first, run.config["model"]["width"])
+        expected = theory.get(predicted)
         shown = [first, end] + ([expected] if expected is not None else [])
         log_scale(ax, np.concatenate(shown))
         if expected is not None:
@@ -67,25 +67,12 @@ def _panels(run: RunFolder) -> list[tuple[str, str, np.ndarray, np.ndarray, str]
     if history is not None and len(history):
         last = history.norms[history.epoch(-1)] if len(history.epoch_ends) else history.norms
         median = np.median(last[:, run.shown].astype(np.float64), axis=0)
-        panels.append(("weight gradient", "L2 norm", history.norms[0, run.shown], median, "weight_gradient"))
+        panels.append(("weight gradient", "L2 norm", history.norms[0, run.shown], median, "gradient"))
     elif probes is not None:
         measure = probes["gradient_norm"][:, run.shown]
-        panels.append(("weight gradient", "L2 norm, probe batch", measure[0], measure[-1], "weight_gradient"))
+        panels.append(("weight gradient", "L2 norm, probe batch", measure[0], measure[-1], "gradient"))
     if probes is not None:
         for label, unit, name, predicted in MEASURES:
             measure = probes[name][:, run.shown]
             panels.append((label, unit, measure[0], measure[-1], predicted))
     return panels
-
-
-def _anchored(theory, name: str, measured: np.ndarray, width: int) -> np.ndarray | None:
-    """Return a prediction in the measurement's unit: theory knows gradients only relative to the last hidden layer."""
-    if name == "activation_rms":
-        return theory.activation_rms
-    expected = theory.delta_rms.copy()
-    if name == "weight_gradient":
-        # A sample's gradient is delta h^T in the kernel and delta in the bias. The size of the inputs is not known.
-        expected[1:] *= np.sqrt(1.0 + width * theory.activation_rms[:-1] ** 2)
-        expected[0] = np.nan
-    scale = measured[len(expected) - 1] / expected[-1]
-    return scale * expected if np.isfinite(scale) and scale > 0 else None
