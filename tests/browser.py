@@ -110,7 +110,7 @@ class Browser:
         return self(
             """return [...document.querySelectorAll('body *')].filter((node) => {
                  const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-                 const scale = node.ownerSVGElement ? node.getScreenCTM().a : 1;
+                 const scale = node.getScreenCTM?.().a ?? 1;
                  return own && node.getClientRects().length && parseFloat(getComputedStyle(node).fontSize) * scale < 9;
                }).map((node) => `${node.tagName} ${node.textContent.slice(0, 40)}`)"""
         )

@@ -125,8 +125,10 @@ class Page(html.parser.HTMLParser):
 
     def table(self) -> list[dict[str, tuple[str, dict]]]:
         """The runs' rows: for each head the cell's text and attributes."""
-        start = next(i for i, (_, cells) in enumerate(self.rows) if any(text == "profile" for _, text in cells))
-        heads = [text for _, text in self.rows[start][1]]
+        start = next(
+            i for i, (_, cells) in enumerate(self.rows) if any(text.startswith("profile") for _, text in cells)
+        )
+        heads = ["profile" if text.startswith("profile") else text for _, text in self.rows[start][1]]
         found = []
         for row, cells in self.rows[start + 1 :]:
             assert len(cells) == len(heads)
@@ -263,6 +265,35 @@ def test_links_lead_to_each_run_in_mlflow(runs, tmp_path):
     assert links() == []
 
 
+def test_each_row_opens_its_runs_page(runs, tmp_path):
+    for number in (2, 5):
+        (tmp_path / str(number) / "run.html").touch()
+    page = page_of(runs, KEYS, tmp_path)
+    assert sorted(a["href"] for tag, a in page.tags if tag == "a") == ["2/run.html", "5/run.html"]
+
+
+def test_what_a_run_was_silent_about_is_told_where_another_differs(tmp_path):
+    one = write_run(tmp_path, 0, {"activation": "tanh", "seed": 1})
+    two = write_run(tmp_path, 1, {"model.depth": 7})
+    (two.folder / "config.yaml").write_text("seed: 5\nmodel: {depth: 7}\n")
+    table = page_of([one, two], ["activation", "model.depth", "seed"], tmp_path).table()
+    told = {tuple(row[key][0] for key in ("activation", "model.depth", "seed")) for row in table}
+    assert told == {("tanh", "5", "1"), ("relu", "7", "5")}, "as it was made, else by default"
+
+
+def test_a_small_drawing_says_where_it_is_cut(tmp_path):
+    values = np.array([[1.0, 1.0, 1.0], [1e-20, 1.0, 1e9]])
+    run = write_run(tmp_path, 0, {"a": 1}, layers=3, probes=dict.fromkeys(MEASURES, values))
+    page = page_of([run], [], tmp_path)
+    cut = [attributes["d"] for tag, attributes in page.tags if tag == "path" and attributes["class"] == "cut"]
+    assert len(cut) == 2 and any("profile, 1e-12 to 1e6" in text for _, cells in page.rows for _, text in cells)
+
+
+def test_a_colour_is_a_runs_and_no_verdicts(runs, tmp_path):
+    page = write_comparison(runs, KEYS, tmp_path, "sweep")[0].read_text()
+    assert 'data-sign="✓"' in page and "--series-2" in page and "#009e73" not in page.lower()
+
+
 def test_the_small_drawing_leads_to_the_picture_of_the_run(runs, tmp_path):
     (tmp_path / "2" / "profile.png").touch()
     tags = page_of(runs, KEYS, tmp_path).tags
@@ -297,8 +328,8 @@ def test_runs_of_several_kinds(tmp_path):
     two = write_run(tmp_path, 1, {"b": 2}, metrics={"test_rmse": 0.25, "test_loss": 1.0}, verdict=None)
     table = page_of([one, two], ["a", "b"], tmp_path).table()
     cells = {row["a"][0]: row for row in table}
-    assert cells["1"]["accuracy"][0] == "0.5" and cells[""]["accuracy"][0] == "0.25 (test_rmse)"
-    assert cells[""]["verdict"][0] == "-"
+    assert cells["1"]["accuracy"][0] == "0.5" and cells["–"]["accuracy"][0] == "0.25 (test_rmse)"
+    assert cells["–"]["verdict"][0] == "-"
 
 
 # --- The heat map -------------------------------------------------------------------------------------------------
@@ -357,9 +388,9 @@ def test_picture_overlays_settings(runs):
     band = end.collections[-1].get_paths()[0].vertices
     np.testing.assert_allclose(band[:, 1].max(), np.maximum(*profiles).max(), rtol=1e-5)
     told = [text.get_text() for text in figure.texts]
-    assert "activation · depth" in told
-    names = [text for text in told if text.startswith(("relu ·", "tanh ·"))]
-    assert names == ["tanh · 110", "tanh · 20", "tanh · 5", "relu · 110", "relu · 20", "relu · 5"], "best mean first"
+    names = [text for text in told if text.startswith("activation=")]
+    settings = [f"activation={a} depth={d}" for a in ("tanh", "relu") for d in (110, 20, 5)]
+    assert names == settings, "named, the best mean first"
     assert "healthy · accuracy 0.125 ± 0.035" in told
     assert start.get_ylim() == end.get_ylim()
 
@@ -378,7 +409,7 @@ def test_picture_of_many_runs(tmp_path):
     figure = comparison_figure(rows, ["a"], "sweep")
     told = [text.get_text() for text in figure.texts]
     assert any("the best and the worst 6 of 20" in text for text in told)
-    assert [t for t in told if t.isdigit()] == [str(i) for i in (0, 1, 2, 3, 4, 5, 14, 15, 16, 17, 18, 19)]
+    assert [t for t in told if t[:2] == "a="] == [f"a={i}" for i in (0, 1, 2, 3, 4, 5, 14, 15, 16, 17, 18, 19)]
     many = [write_run(tmp_path, i, {"a": i % 4, "b": i // 4}, 1 - i / 100) for i in range(20)]
     figure = comparison_figure(rows_of(many, ["a", "b"]), ["a", "b"], "sweep")
     shown = {text.get_text() for text in figure.axes[0].texts}
@@ -400,10 +431,10 @@ def test_nothing_is_cut_off_in_the_picture(tmp_path, count):
 
 def test_label():
     row = Entry(Summary(Path(), "mlp", Status.KILLED), ["5", "", "0"], None, ())
-    assert label(row, ["model.depth", "a.rate", "seed"], named=True) == "depth=5 seed=0"
-    assert label(row, ["model.depth", "a.rate", "seed"], named=False) == "5"
-    assert label(row, ["a.depth", "b.depth", "seed"], named=True) == "a.depth=5 seed=0"
-    assert label(Entry(Summary(Path(), "mlp", Status.KILLED), [], None, ()), [], named=True) == "mlp"
+    assert label(row, ["model.depth", "a.rate", "seed"], repeats=True) == "depth=5 seed=0"
+    assert label(row, ["model.depth", "a.rate", "seed"], repeats=False) == "depth=5"
+    assert label(row, ["a.depth", "b.depth", "seed"], repeats=True) == "a.depth=5 seed=0"
+    assert label(Entry(Summary(Path(), "mlp", Status.KILLED), [], None, ()), [], repeats=True) == "mlp"
 
 
 def test_importing_is_cheap():
@@ -557,3 +588,21 @@ def test_browser_runs_nothing_that_a_run_says(browser, tmp_path):
     assert browser("return [typeof window.evil, document.title, document.images.length]") == ["undefined", EVIL, 0]
     assert legend(browser)[0].startswith(f"a={EVIL} b=0")
     assert len(curves(browser)) == 2
+
+
+@pytest.mark.parametrize("width", [400, 1280, 2000])
+@pytest.mark.parametrize("count", [12, 200])
+def test_browser_nothing_leaves_its_card_and_all_of_it_can_be_read(browser, tmp_path, width, count):
+    made = [
+        write_run(tmp_path, i, {"activation": f"f{i % 4}", "model.depth": i // 4, "seed": i % 2}, i / count)
+        for i in range(count)
+    ]
+    page = write_comparison(made, KEYS, tmp_path, "sweep", experiment_id="1")[0]
+    for dark in (False, True):
+        browser.look(width, dark=dark)
+        browser.open(page.as_uri())
+        assert browser.overflows() == [] and browser.small_texts() == []
+        assert browser("return document.documentElement.scrollWidth <= innerWidth")
+        hidden = browser("const t = document.querySelector('#table .wide'); return t.scrollWidth - t.clientWidth")
+        assert width < 1280 or hidden <= 0, "what is wider than a telephone shows the whole table"
+    browser.look(1280)

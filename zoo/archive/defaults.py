@@ -1,13 +1,15 @@
 """What a run was set to that nothing asked for would not have: its choices and values beside those of `conf/`."""
 
+import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from zoo.archive.differences import WITHOUT_EFFECT
+from zoo.archive.summary import Summary
 from zoo.config import CONF
 
 SILENT = {*WITHOUT_EFFECT, "hydra", "callbacks", "experiment", "remedy", "parameters"}
@@ -32,6 +34,37 @@ def differing_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) ->
         if default is not None and default != _written(value):
             rows.append((key, _written(value), default))
     return rows
+
+
+def with_values(runs: Sequence[Summary], keys: Sequence[str]) -> list[Summary]:
+    """Return the runs, each with a value of all keys that its command line was silent about, where one is known.
+
+    Args:
+        runs: of a comparison.
+        keys: that differ between them.
+    """
+    return [_with_values(run, [key for key in keys if not run.chosen.get(key)]) for run in runs]
+
+
+def _with_values(run: Summary, silent: Sequence[str]) -> Summary:
+    if not silent:
+        return run
+    config = _read(run.folder / "config.yaml")
+    found = {key: _value_of(key, run.choices, config) for key in silent}
+    added = [f"{key}={value}" for key, value in found.items() if value is not None]
+    return dataclasses.replace(run, overrides=[*run.overrides, *added]) if added else run
+
+
+def _value_of(key: str, choices: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    """As the run was made; where it left no config, as it would have been."""
+    if key in choices:
+        return _written(choices[key])
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return default_of(key, choices)
+        node = node[part]
+    return default_of(key, choices) if isinstance(node, Mapping) else _written(node)
 
 
 def default_of(key: str, choices: Mapping[str, Any]) -> str | None:
@@ -92,6 +125,10 @@ def _laid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _file(path: Path) -> dict[str, Any]:
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}

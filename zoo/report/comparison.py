@@ -7,11 +7,12 @@ seed share the probe batch, so its gradients can be compared whatever their own 
 from collections.abc import Sequence
 from pathlib import Path
 
+from zoo.archive.defaults import with_values
 from zoo.archive.summary import Summary
 from zoo.report.entries import entry_of
-from zoo.report.page import page_text
 from zoo.report.pictures.style import save
 from zoo.report.slide import comparison_figure
+from zoo.report.sweep_page import page_text
 
 
 def write_comparison(
@@ -34,7 +35,7 @@ def write_comparison(
         mlflow: address of MLflow's pages.
     """
     folder = Path(folder)
-    entries = [entry_of(summary, keys) for summary in runs]
+    entries = [entry_of(summary, keys) for summary in with_values(runs, keys)]
     entries.sort(key=lambda entry: (entry.metric is None, entry.metric.rank if entry.metric else 0.0))
     page, picture = folder / "comparison.html", folder / "comparison.png"
     link = f"{mlflow.rstrip('/')}/#/experiments/{experiment_id}/runs/" if experiment_id else None

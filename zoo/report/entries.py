@@ -94,19 +94,17 @@ def varied(keys: Sequence[str]) -> list[int]:
     return [i for i, key in enumerate(keys) if key not in REPEATS]
 
 
-def label(entry: Entry, keys: Sequence[str], *, named: bool) -> str:
-    """Return the values that tell a run from the others.
+def label(entry: Entry, keys: Sequence[str], *, repeats: bool) -> str:
+    """Return the settings that tell a run from the others, each with its name: `depth=5 seed=1`.
 
     Args:
         entry: of the run.
         keys: that differ.
-        named: `depth=5 seed=1`, repeats told apart; or `5`, as under a heading that names the keys.
+        repeats: whether seeds and folds are told too.
     """
-    shown = [i for i in (range(len(keys)) if named else varied(keys)) if entry.values[i]]
+    shown = [i for i in (range(len(keys)) if repeats else varied(keys)) if entry.values[i]]
     if not shown:
         return entry.summary.name
-    if not named:
-        return " · ".join(entry.values[i] for i in shown)
     return " ".join(f"{name}={entry.values[i]}" for i, name in enumerate(short_keys(keys)) if i in shown)
 
 

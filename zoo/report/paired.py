@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zoo.archive.defaults import with_values
 from zoo.archive.differences import REPEATS, gathered, setting_of
 from zoo.archive.summary import Metric, Summary, less_is_better
 from zoo.report.text import differing, drawn_table, short, sweep_table, validation_of
@@ -211,6 +212,7 @@ def needed_line(best: Best, keys: Sequence[str]) -> str | None:
 
 def compared_text(runs: Sequence[Summary], title: str, keys: list[str]) -> str:
     """Return the table of a comparison's runs and, where some were repeated, whether the best setting is better."""
+    runs = with_values(runs, keys)
     return "\n".join(filter(None, [sweep_table(runs, title, keys), paired_block(runs, keys)]))
 
 
@@ -242,10 +244,13 @@ def paired_block(runs: Sequence[Summary], keys: list[str]) -> str | None:
 
 
 def paired_section(runs: Sequence[Summary], keys: list[str]) -> str:
-    """Return what a sweep's page shows of it; nothing where there is nothing to compare."""
+    """Return what a sweep's page shows of it: where no setting was repeated, that nothing is known of it."""
     best = best_of(runs, keys)
     if best is None:
-        return ""
+        if sum(run.finished for run in runs) < 2:
+            return ""
+        told = "That is not known: no two settings were done with the same two seeds or folds."
+        return f'<section id="paired"><h2>Is the best better?</h2><p>{told}</p></section>'
     shown = [key for key in keys if key not in REPEATS]
     told = f"{best.metric} of {differing(best.run, shown)} less that of each other setting, over the repeats of both."
     heads = "".join(f"<th>{html.escape(key)}</th>" for key in shown)

@@ -1,8 +1,10 @@
 """The picture of a comparison, for slides."""
 
+import textwrap
+
 import numpy as np
 
-from zoo.archive.differences import REPEATS, mean_and_deviation
+from zoo.archive.differences import mean_and_deviation
 from zoo.archive.summary import Metric
 from zoo.report.entries import (
     Entry,
@@ -12,13 +14,13 @@ from zoo.report.entries import (
     label,
     metric_of,
     settings,
-    short_keys,
     verdict_of_most,
 )
 from zoo.report.pictures.frame import plain, short
 from zoo.report.pictures.scales import log_line, log_scale, whole_numbers
-from zoo.report.pictures.style import COLOURS, GREY, RED, VERDICTS, styled
+from zoo.report.pictures.style import COLOURS, GREY, styled
 from zoo.report.text import over_repeats
+from zoo.telemetry.page.bilingual import SIGNS
 
 MOST_LINES = 12
 
@@ -98,25 +100,25 @@ def _legend(figure, handles: list, keys: list[str]) -> None:
     """Write beside the panels which line is what: its values, and below them the verdict and the metric."""
     from matplotlib.lines import Line2D
 
-    named = [name for name, key in zip(short_keys(keys), keys, strict=True) if key not in REPEATS]
-    figure.text(0.685, 0.855, plain(short(" · ".join(named), 40)), fontsize=12, fontweight="bold")
     y, step = 0.81, min(0.078, 0.74 / max(len(handles), 1))
     for style, group in handles:
         figure.add_artist(Line2D([0.685, 0.715], [y, y], transform=figure.transFigure, **style))
-        figure.text(0.725, y, plain(short(label(group[0], keys, named=False), 38)), fontsize=11, va="center")
+        lines = textwrap.wrap(plain(label(group[0], keys, repeats=False)), 46, max_lines=2, placeholder=" …")
+        size = 9.5 if len(lines) < 2 else 8.5
+        figure.text(0.725, y, "\n".join(lines), fontsize=size, va="center", linespacing=1.05)
         told = verdict_of_most(group)
         if group[0].metric:
             shown = over_repeats([entry.value for entry in group])
             told += f" · {group[0].metric.name.removeprefix('test_')} {shown}"
         figure.text(
             0.725,
-            y - 0.4 * step,
-            "■",
-            fontsize=9,
+            y - 0.52 * step,
+            SIGNS.get(verdict_of_most(group).split()[0], "·"),
+            fontsize=8.5,
             va="center",
-            color=VERDICTS.get(verdict_of_most(group).split()[0], RED),
+            color=GREY,
         )
-        figure.text(0.742, y - 0.4 * step, plain(told), fontsize=9.5, va="center", color=GREY)
+        figure.text(0.742, y - 0.52 * step, plain(told), fontsize=8.5, va="center", color=GREY)
         y -= step
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from zoo.archive.run import RunFolder
-from zoo.report.pictures.style import GREY, INK, RED, STYLE, VERDICTS
+from zoo.report.pictures.style import GREY, RED, STYLE
+from zoo.telemetry.page.bilingual import SIGNS
 
 WIDTH = 9.0  # inches, of every picture
 LETTER = 0.066  # inches, a letter of 8 points
@@ -33,7 +34,7 @@ def new_figure(height: float, title: str, run: RunFolder):
     write(0.27, title, fontsize=11, fontweight="bold")
     write(0.46, short(run.summary.name, 130), color=GREY, fontsize=8)
     if verdict:
-        write(0.65, "■", color=VERDICTS.get(verdict.name, INK), fontsize=8)
+        write(0.65, SIGNS.get(verdict.name, "·"), fontsize=8)
     for i, line in enumerate(lines):
         write(0.65 + 0.16 * i, line, left=0.3, fontsize=8)
     return figure

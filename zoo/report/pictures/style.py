@@ -10,17 +10,6 @@ import numpy as np
 # Okabe & Ito 2008, Color universal design; black and the hard to see yellow left out.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 BLUE, ORANGE, GREEN, RED, SKY, PINK = COLOURS
-VERDICTS = {
-    "healthy": GREEN,
-    "vanishing": BLUE,
-    "exploding": RED,
-    "dead": "#4D4D4D",
-    "saturated": PINK,
-    "stalled": ORANGE,
-    "unstable": SKY,
-    "faulty": "#8C6D1F",
-    "undecided": "#BBBBBB",
-}
 INK, GREY, ZERO = "#222222", "#6E6E6E", "#D0D0D0"
 DPI = 110
 STYLE = {

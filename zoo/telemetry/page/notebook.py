@@ -17,6 +17,7 @@ BAR = 90  # pixels
 STYLE = (
     ".gradient-zoo h2{font-size:1.15em;margin:0 0 .3em}.gradient-zoo h3{font-size:1em;margin:.6em 0 0}"
     ".gradient-zoo td,.gradient-zoo th{text-align:right;padding:1px 10px}.gradient-zoo th[scope=row]{text-align:left}"
+    ".gradient-zoo .sign::before{content:attr(data-sign);margin-right:.3em}"
     ".gradient-zoo .bar{display:inline-block;height:.6em;background:#4a90c8;vertical-align:middle}"
 )
 

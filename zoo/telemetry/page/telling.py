@@ -56,8 +56,8 @@ def verdict_html(verdict: Any, command: str = "") -> str:
 
 
 def sign(verdict: str) -> str:
-    """Return the sign of a verdict, which says nothing to a screen reader: the word beside it does."""
-    return f'<span class="sign" aria-hidden="true">{SIGNS.get(verdict, "·")}</span> '
+    """Return the sign of a verdict, as a look and not as text: the word beside it says what it is."""
+    return f'<span class="sign" aria-hidden="true" data-sign="{SIGNS.get(verdict, "·")}"></span>'
 
 
 def _confidence(value: float) -> str:

@@ -1,14 +1,10 @@
 """The page of a comparison: one file without network, whose table reads well even where scripts do not run."""
 
-import base64
 import collections
 import dataclasses
-import hashlib
-import html
 import json
 import math
 import os
-import re
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -28,10 +24,15 @@ from zoo.report.entries import (
 )
 from zoo.report.paired import paired_section
 from zoo.report.pictures.scales import decades
-from zoo.report.pictures.style import RED, VERDICTS
+from zoo.report.run_page import FILE
 from zoo.report.text import over_repeats
+from zoo.telemetry.page.bilingual import escaped
+from zoo.telemetry.page.file import filled, hash_of, joined
+from zoo.telemetry.page.telling import sign
 
-SPARK = (120, 30)  # pixels
+HERE = Path(__file__).parent
+PICTURE = "profile.png"
+SPARK = (100, 30)  # pixels
 SPARK_RANGE = (-12.0, 6.0)  # decades; beyond them one run would flatten all others
 
 
@@ -45,42 +46,31 @@ def page_text(entries: list[Entry], keys: list[str], title: str, folder: Path, l
         folder: that it will lie in.
         link: address of a run in MLflow, but for its id; `None` for no links.
     """
-    here = Path(__file__).parent
-    script = (here / "page.js").read_text(encoding="utf-8")
+    script = "\n".join([joined(("plot.js",)), joined(("sweep.js",), HERE)])
     finished = sum(entry.metric is not None for entry in entries)
     counts = collections.Counter(entry.verdict for entry in entries)
     told = [f"{len(entries)} runs", *(f"{n} {name}" for name, n in counts.most_common() if name != "-")]
     if entries and finished < len(entries):
         told.insert(1, f"{finished} finished")
     parts = {
-        "title": _text(title),
-        "subtitle": _text(" · ".join(told)),
+        "title": escaped(title),
+        "subtitle": escaped(" · ".join(told)),
         "heat_map": _heat_map(entries, keys),
         "paired": paired_section([entry.summary for entry in entries], keys),
         "chips": "\n    ".join(_chip(name, n) for name, n in counts.most_common()),
         "table": _table(entries, keys, folder, link),
         "data": _embedded(entries, keys),
+        "style": "\n".join([joined(("page.css",)), joined(("sweep.css",), HERE)]),
         "script": script,
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "script_hash": hash_of(script),
     }
-    # In one pass, so that a run that is called {{data}} stays what it is.
-    template = (here / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value), quote=True)
-
-
-def _dot(verdict: str) -> str:
-    colour = VERDICTS.get(verdict, RED if verdict in ("FAILED", "KILLED") else "#9A9A9A")
-    return f'<i class="dot" style="background:{colour}"></i>'
+    return filled(HERE / "sweep.html", parts)
 
 
 def _chip(name: str, count: int) -> str:
     return (
-        f'<button type="button" class="chip" data-verdict="{_text(name)}" aria-pressed="true">'
-        f"{_dot(name)}{_text(name)} {count}</button>"
+        f'<button type="button" class="chip" data-verdict="{escaped(name)}" aria-pressed="true">'
+        f"{sign(name)}{escaped(name)} {count}</button>"
     )
 
 
@@ -93,7 +83,7 @@ def _embedded(entries: list[Entry], keys: list[str]) -> str:
         runs.append(
             {
                 "folder": str(entry.summary.folder),
-                "label": label(entry, keys, named=True),
+                "label": label(entry, keys, repeats=True),
                 "verdict": entry.verdict,
                 "metric": metric,
                 "layers": layers.setdefault(tuple(entry.layers), len(layers)),
@@ -129,7 +119,7 @@ def _table(entries: list[Entry], keys: list[str], folder: Path, link: str | None
     by_metric = _metric_column(entries)
     columns = [
         Column("", lambda entry: _box(entry, number[id(entry)] in chosen)),
-        *_key_columns(keys),
+        *_key_columns(keys, folder),
         Column("verdict", _verdict_cell, "ascending"),
         by_metric,
         *_repeats_column(entries, by_metric.first),
@@ -143,12 +133,12 @@ def _table(entries: list[Entry], keys: list[str], folder: Path, link: str | None
     lines = ['<table id="runs">', "<thead><tr>"]
     for column in columns:
         order = f' aria-sort="{column.first}"' if column is by_metric else ""
-        head = _text(column.head)
+        head = escaped(column.head)
         head = f'<button type="button">{head}</button>' if column.first else head
         lines.append(f'<th scope="col" class="{column.kind}" data-first="{column.first}"{order}>{head}</th>')
     lines.append("</tr></thead>\n<tbody>")
     for i, entry in enumerate(entries):
-        name, verdict = _text(entry.summary.name), _text(entry.verdict)
+        name, verdict = escaped(entry.summary.name), escaped(entry.verdict)
         cells = "".join(column.cell(entry) for column in columns)
         lines.append(f'<tr data-run="{i}" data-name="{name}" data-verdict="{verdict}">{cells}</tr>')
     return "\n".join([*lines, "</tbody></table>"])
@@ -156,24 +146,38 @@ def _table(entries: list[Entry], keys: list[str], folder: Path, link: str | None
 
 def _box(entry: Entry, checked: bool) -> str:
     state = ("checked" if checked else "") if entry.profiles else "disabled"
-    told = f"draw the profile of {_text(entry.summary.name)}"
+    told = f"draw the profile of {escaped(entry.summary.name)}"
     return f'<td><input type="checkbox" aria-label="{told}" {state}></td>'
 
 
-def _key_columns(keys: list[str]) -> list[Column]:
-    def cell(entry: Entry, text: str) -> str:
-        return f'<td class="key" title="{_text(entry.summary.name)}">{_text(text)}</td>'
+def _key_columns(keys: list[str], folder: Path) -> list[Column]:
+    """What differs, of which the first leads to the run's page."""
+
+    def cell(entry: Entry, text: str, first: bool) -> str:
+        shown = escaped(text or "–")
+        shown = _linked(entry.summary.folder / FILE, folder, shown) if first else shown
+        return f'<td class="key" data-v="{escaped(text)}">{shown}</td>'
 
     if not keys:
-        return [Column("run", lambda entry: cell(entry, entry.summary.name), "ascending")]
-    return [Column(key, lambda entry, i=i: cell(entry, entry.values[i]), "ascending") for i, key in enumerate(keys)]
+        return [Column("run", lambda entry: cell(entry, entry.summary.name, True), "ascending")]
+    return [
+        Column(key, lambda entry, i=i: cell(entry, entry.values[i], i == 0), "ascending") for i, key in enumerate(keys)
+    ]
+
+
+def _linked(file: Path, folder: Path, shown: str) -> str:
+    """Let something lead to a file, as it is found from the page's folder; if there is none, leave it as it is."""
+    if not file.is_file():
+        return shown
+    to = urllib.parse.quote(Path(os.path.relpath(file, folder)).as_posix())
+    return f'<a href="{escaped(to)}">{shown}</a>'
 
 
 def _verdict_cell(entry: Entry) -> str:
-    verdict, failed = _text(entry.verdict), "" if entry.metric else " failed"
-    told = f'data-v="{verdict}" title="{_text(entry.sentence)}"'
+    verdict, failed = escaped(entry.verdict), "" if entry.metric else " failed"
+    told = f'data-v="{verdict}" title="{escaped(entry.sentence)}"'
     sure = f" <small>{entry.summary.confidence:.2f}</small>" if entry.summary.confidence else ""
-    return f'<td class="verdict{failed}" {told}>{_dot(entry.verdict)}{verdict}{sure}</td>'
+    return f'<td class="verdict{failed}" {told}>{sign(entry.verdict)}{verdict}{sure}</td>'
 
 
 def _metric_column(entries: list[Entry]) -> Column:
@@ -181,7 +185,7 @@ def _metric_column(entries: list[Entry]) -> Column:
 
     def cell(entry: Entry) -> str:
         other = f" ({entry.metric.name})" if entry.metric and entry.metric.name != metric else ""
-        return _number(entry.metric and entry.value, "{:.4g}" + _text(other))
+        return _number(entry.metric and entry.value, "{:.4g}" + escaped(other))
 
     return Column(metric.removeprefix("test_"), cell, "ascending" if less_is_better(metric) else "descending", "number")
 
@@ -209,15 +213,18 @@ def _arriving_column(entries: list[Entry]) -> list[Column]:
 
 
 def _profile_column(entries: list[Entry], folder: Path) -> Column:
-    limits = _spark_range(entries)
-    return Column("profile", lambda entry: f"<td>{_spark(entry, limits, folder)}</td>")
+    low, high = limits = _spark_range(entries)
+    head = f"profile, 1e{low:.0f} to 1e{high:.0f}"
+    return Column(
+        head, lambda entry: f"<td>{_linked(entry.summary.folder / PICTURE, folder, _spark(entry, limits))}</td>"
+    )
 
 
 def _link(entry: Entry, link: str) -> str:
     run_id = entry.summary.run_id
     if not run_id:
         return "<td></td>"
-    to = _text(link + urllib.parse.quote(str(run_id)))
+    to = escaped(link + urllib.parse.quote(str(run_id)))
     return f'<td><a href="{to}" target="_blank" rel="noopener">MLflow</a></td>'
 
 
@@ -243,8 +250,11 @@ def _spark_range(entries: list[Entry]) -> tuple[float, float]:
     return (low, high) if low < high else SPARK_RANGE
 
 
-def _spark(entry: Entry, limits: tuple[float, float], folder: Path) -> str:
-    """Draw the weight gradient against depth, the same scale for all runs; not finite is a bar on top, zero below."""
+def _spark(entry: Entry, limits: tuple[float, float]) -> str:
+    """Draw the weight gradient against depth, the same scale for all runs.
+
+    A bar on top is not finite, one at the bottom zero; triangles point to where a line goes on beyond the scale.
+    """
     if not entry.profiles:
         return "–"
     width, height = SPARK
@@ -264,19 +274,24 @@ def _spark(entry: Entry, limits: tuple[float, float], folder: Path) -> str:
         if len(columns) == 1 and path:
             path += "h.1"
         paths.append(f'<path class="{kind}" d="{path}"/>' if path else "")
+        if kind != "end":
+            continue
+        for where, tip, foot in (
+            (usable & (logs > high + 0.05), 0, 4),
+            (usable & (logs < low - 0.05), height, height - 4),
+        ):
+            cut = "".join(f"M{px:.1f} {tip}L{px - 2.5:.1f} {foot}h5Z" for px in x[where])
+            paths.append(f'<path class="cut" d="{cut}"/>' if cut else "")
         for where, level in ((~np.isfinite(profile), 2), (profile == 0, height - 1)):
-            if kind == "end" and where.any():
+            if where.any():
                 paths.append(f'<path class="lost" d="{"".join(f"M{px - 1:.1f} {level}h2" for px in x[where])}"/>')
     told = f"weight gradient norm against depth, 1e{low:.0f} to 1e{high:.0f}: dashed at step 0, solid at the end"
-    drawing = (
+    if "cut" in "".join(paths):
+        told += "; triangles: it goes on beyond the scale"
+    return (
         f'<svg class="spark" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
         f"<title>{told}</title>{''.join(paths)}</svg>"
     )
-    picture = entry.summary.folder / "profile.png"
-    if not picture.is_file():
-        return drawing
-    to = urllib.parse.quote(Path(os.path.relpath(picture, folder)).as_posix())
-    return f'<a href="{_text(to)}" target="_blank" rel="noopener">{drawing}</a>'
 
 
 def _heat_map(entries: list[Entry], keys: list[str]) -> str:
@@ -288,15 +303,15 @@ def _heat_map(entries: list[Entry], keys: list[str]) -> str:
     colours = heat_colours(means, metric)
     index = {id(entry): i for i, entry in enumerate(entries)}
     lines = [
-        f'<section id="map"><h2>{_text(metric.removeprefix("test_"))} and verdict</h2>'
+        f'<section id="map"><h2>{escaped(metric.removeprefix("test_"))} and verdict</h2>'
         "<p>Press a cell to draw its profiles.</p>",
         '<div class="wide"><table><thead><tr><td></td>',
-        f'<th class="axis" colspan="{len(grid.across)}">{_text(grid.keys[1])}</th></tr>',
-        f'<tr><th class="axis">{_text(grid.keys[0])}</th>' + "".join(f"<th>{_text(v)}</th>" for v in grid.across),
+        f'<th class="axis" colspan="{len(grid.across)}">{escaped(grid.keys[1])}</th></tr>',
+        f'<tr><th class="axis">{escaped(grid.keys[0])}</th>' + "".join(f"<th>{escaped(v)}</th>" for v in grid.across),
         "</tr></thead><tbody>",
     ]
     for i, a in enumerate(grid.down):
-        lines.append(f"<tr><th>{_text(a)}</th>")
+        lines.append(f"<tr><th>{escaped(a)}</th>")
         for j, b in enumerate(grid.across):
             cell = grid.cells.get((a, b))
             if not cell:
@@ -307,8 +322,8 @@ def _heat_map(entries: list[Entry], keys: list[str]) -> str:
             value = f"{means[i, j]:.4g}" if np.isfinite(means[i, j]) else "–"
             lines.append(
                 f'<td><button type="button" data-runs="{" ".join(str(index[id(entry)]) for entry in cell)}" '
-                f'style="background:{ground};color:{ink}" title="{_text(told)}">'
-                f"{value}<small>{_text(verdict_of_most(cell))}</small></button></td>"
+                f'style="background:{ground};color:{ink}" title="{escaped(told)}">'
+                f"{value}<small>{escaped(verdict_of_most(cell))}</small></button></td>"
             )
         lines.append("</tr>")
     return "\n".join([*lines, "</tbody></table></div></section>"])
