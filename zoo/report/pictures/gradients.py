@@ -48,7 +48,7 @@ def gradients_figure(run: RunFolder):
     ground(ax, bool(nonfinite.any()))
     ax.imshow(
         image,
-        extent=(-0.5, len(history) - 0.5, len(names) - 0.5, -0.5),
+        extent=(0, len(history), len(names) - 0.5, -0.5),  # as in the other pictures: steps that are done
         aspect="auto",
         interpolation="nearest",
         zorder=1,
@@ -56,7 +56,7 @@ def gradients_figure(run: RunFolder):
     name_rows(ax, labels, body)
     label_axis(ax.xaxis, "optimizer step", 0.26)
     whole_numbers(ax.xaxis)
-    epoch_axis(ax, history.epoch_ends - 0.5)
+    epoch_axis(ax, history.epoch_ends)
 
     ticks = log_ticks(low, high, round(body / 0.35))
     shares = [(math.log10(value) - low) / (high - low) for value in ticks]

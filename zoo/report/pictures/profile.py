@@ -43,8 +43,8 @@ def profile_figure(run: RunFolder):
         expected = theory.get(predicted)
         shown = [first, end] + ([expected] if expected is not None else [])
         log_scale(ax, np.concatenate(shown))
-        if expected is not None:
-            log_line(ax, x[: len(expected)], expected, **DASHED, color=INK, label="theory at step 0")
+        if expected is not None:  # above the lines, which may cover all of it
+            log_line(ax, x[: len(expected)], expected, **DASHED, color=INK, label="theory at step 0", zorder=4)
         # The end on top is thinner: where nothing has changed, both are seen.
         log_line(ax, x, first, color=BLUE, marker=marker, linewidth=2.8, markersize=5, label="step 0")
         log_line(ax, x, end, color=ORANGE, marker=marker, linewidth=1.2, markersize=2.5, label="end")

@@ -29,7 +29,8 @@ def log_scale(ax, values: np.ndarray, most: int = 6) -> None:
     low = math.floor(low + 0.02)
     high = max(low + 1, math.ceil(high - 0.02))
     ax.set_yscale("log")
-    ax.set_ylim(10.0 ** (low - 0.08), 10.0 ** (high + 0.08))
+    edge = max(0.08, 0.03 * (high - low))  # of a panel of two inches, half a marker
+    ax.set_ylim(10.0 ** (low - edge), 10.0 ** (high + edge))
     ticks = log_ticks(low, high, most)
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_major_formatter(FixedFormatter(written(ticks)))
@@ -67,6 +68,14 @@ def whole_numbers(axis) -> np.ndarray:
     low, high = axis.get_view_interval()
     shown = axis.get_major_locator()()
     return shown[(low <= shown) & (shown <= high)]
+
+
+def widen(ax, share: float = 0.05) -> None:
+    """Let a linear scale reach over no less than a share of its largest value: one dot must not look like a course."""
+    low, high = ax.get_ylim()
+    spare = share * max(abs(low), abs(high), 1e-12) - (high - low)
+    if spare > 0:
+        ax.set_ylim(low - spare / 2, high + spare / 2)
 
 
 def plot_line(ax, x: np.ndarray, y: np.ndarray, **style) -> None:

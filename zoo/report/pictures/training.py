@@ -6,7 +6,7 @@ import numpy as np
 
 from zoo.archive.run import RunFolder
 from zoo.report.pictures.frame import WIDTH, add_axes, epoch_axis, label_axis, new_figure, panel_title, upright_lines
-from zoo.report.pictures.scales import log_line, log_scale, mark_nonfinite, plot_line, whole_numbers
+from zoo.report.pictures.scales import log_line, log_scale, mark_nonfinite, plot_line, whole_numbers, widen
 from zoo.report.pictures.style import BLUE, DASHED, GREEN, INK, ORANGE, SKY, styled
 
 NOT_METRICS = ("epoch", "loss", "learning_rate")
@@ -38,7 +38,7 @@ def training_figure(run: RunFolder):
         ax = add_axes(figure, 0.85, top - tall, WIDTH - 1.05, tall)
         top -= tall + gap
         draw(ax, run, ends)
-        ax.set_xlim(0, max(steps, 1))
+        ax.set_xlim(0, 1.008 * max(steps, 1))  # with the marker of the last epoch
         raised = 0.16 if i == 0 else 0.0  # inches, for the epochs above the first panel
         panel_title(ax, title, pad=4 + 72 * raised)
         if ax.get_legend_handles_labels()[1]:
@@ -66,12 +66,16 @@ def _draw_loss(ax, run: RunFolder, ends: np.ndarray) -> None:
     usable = values[np.isfinite(values)]
     if not len(usable) or (usable.min() > 0 and usable.max() > min(20 * usable.min(), 1e4)):
         log_scale(ax, usable)
+    else:
+        widen(ax)
 
 
 def _draw_metric(ax, run: RunFolder, ends: np.ndarray, metric: str) -> None:
     _epoch_lines(ax, run, ends, metric)
     if metric == "accuracy":
-        ax.set_ylim(-0.02, 1.02)
+        ax.set_ylim(-0.05, 1.05)
+    else:
+        widen(ax)
 
 
 def _epoch_lines(ax, run: RunFolder, ends: np.ndarray, name: str) -> None:
@@ -91,7 +95,7 @@ def _draw_rate(ax, run: RunFolder, ends: np.ndarray) -> None:
     rates = np.zeros(0) if run.rates is None else run.rates
     plot_line(ax, ends, rates, color=GREEN, marker=marker, clip_on=False)
     highest = float(np.nanmax(rates, initial=1e-12))
-    ax.set_ylim(0, 1.08 * highest)
+    ax.set_ylim(-0.06 * highest, 1.1 * highest)
     ax.set_yticks([0, highest], ["0", f"{highest:.3g}"])
 
 
