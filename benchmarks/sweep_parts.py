@@ -60,6 +60,7 @@ def main() -> None:
     import keras
     from tensorflow.python.eager.polymorphic_function import tracing_compilation
 
+    from zoo.report import run_page
     from zoo.running import make, record, reuse, run
     from zoo.telemetry import probe
 
@@ -75,7 +76,7 @@ def main() -> None:
         (probe.Prober, "__call__", "probe"),
         *((run, name, "judge") for name in ("foretell", "judge")),
         *((record.Record, name, "record") for name in ("begin", "finish")),
-        (record, "draw_later", "draw"),
+        (run_page, "page_if_possible", "page"),
         (workers, "_execute", "the rest"),
     ):
         timed(owner, name, part)
@@ -91,7 +92,6 @@ def main() -> None:
     first: dict[str, float] = {}
     for number in range(jobs):
         workers.execute(number, [f"seed={number}", "epochs=3", "verbose=0"], loader, config, task)
-        record.draw_later(Path(config.hydra.sweep.dir) / str(number), "gradient-zoo", None)
         first = first or dict(seconds)
     parts = {part: (took - first.get(part, 0.0)) / (jobs - 1) for part, took in seconds.items()}
     print(json.dumps({"compose and check, before the first job": planned, **parts}))

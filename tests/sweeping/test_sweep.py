@@ -42,6 +42,17 @@ def test_a_line_a_job_and_a_table_of_what_differs_best_first(two_jobs):
     assert {f"{r['metrics']['test_accuracy']:.4g}" for r in recorded} == {f"{a:.4g}" for a in accuracies}
 
 
+def test_each_run_has_its_page_and_pictures_once_they_are_asked_for(train):
+    train("-m", "model.depth=1,2", *SMALL[:2], "tracking=none")
+    (folder,) = train.folders("sweeps")
+    kept = [{path.name for path in (folder / number).iterdir()} for number in "01"]
+    assert all("run.html" in names and not any(name.endswith(".png") for name in names) for names in kept)
+
+    done = train.module("zoo.report", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert all((folder / number / "profile.png").is_file() for number in "01")
+
+
 def test_a_failing_job_is_recorded_the_rest_goes_on_and_the_exit_code_tells(train, tmp_path):
     (tmp_path / "mine.py").write_text("def net(input_shape, classes):\n    raise RuntimeError('my own fault')\n")
     words = ("-m", "model._target_=mine.net,zoo.models.mlp", "model.depth=1", *SMALL)

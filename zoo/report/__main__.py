@@ -42,6 +42,7 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     from zoo.config import home
     from zoo.errors import UserError
     from zoo.report.pictures import draw_missing
+    from zoo.report.run_page import write_missing
     from zoo.tracking import Store
 
     store = Store(home(), experiment, uri)
@@ -53,7 +54,9 @@ def compare(query: str, experiment: str, uri: str | None, out: Path | None) -> N
     if not found:
         raise UserError(f"no finished run of the experiment {experiment} answers to: {query}")
     summaries = [Summary.read(store.folder_of(run, out / "runs")) for run in found]
-    draw_missing(summary.folder for summary in summaries)
+    folders = [summary.folder for summary in summaries]
+    write_missing(folders)
+    draw_missing(folders)
     runs, keys = told_apart(summaries, [run.data.params for run in found])
     written = _written(runs, keys, query or f"all finished runs of {experiment}", out, store.experiment_id)
     print(f"compare   {written[0]}")
@@ -68,13 +71,16 @@ def compare_sweep(folder: Path, out: Path | None) -> None:
     from zoo.archive.sweep import SweepFolder
     from zoo.errors import UserError
     from zoo.report.pictures import draw_missing
+    from zoo.report.run_page import write_missing
     from zoo.report.search import draw_search
 
     sweep = SweepFolder(folder)
     known, runs = sweep.read(), sweep.summaries()
     if not any(run.finished for run in runs):
         raise UserError(f"{folder}: no run of this sweep is finished.")
-    draw_missing(run.folder for run in runs if run.finished)
+    finished = [run.folder for run in runs if run.finished]
+    write_missing(finished)
+    draw_missing(finished)
     keys, title = known.get("varying", []), f"sweep {folder.name}"
     written = _written(runs, keys, title, out or folder, known.get("experiment_id"))
     for path in [*written, *draw_search(folder)]:

@@ -1,7 +1,7 @@
 """run.html: all that is known of a run on one page, written with the run, in no time and without matplotlib."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,13 @@ def page_of_folder(folder: Path) -> None:
         print(f"the page of {folder} could not be written: {type(error).__name__}: {error}", file=sys.stderr)
         return
     page_if_possible(run)
+
+
+def write_missing(folders: Iterable[Path]) -> None:
+    """Give each run that has none its page: its process may have been killed before."""
+    for folder in folders:
+        if not (folder / FILE).is_file():
+            page_of_folder(folder)
 
 
 def told_of(run: RunFolder, samples: Callable[[int], Sequence[int]] | None = None) -> Told:

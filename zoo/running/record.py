@@ -39,7 +39,6 @@ class Job:
         choices: which file of each group was chosen.
         again: whether it goes on from what an earlier process may have left in its folder.
         curing: whether a sick run of its sweep is to be cured.
-        drawn_later: whether its pictures are drawn when no run of its sweep waits any more.
     """
 
     folder: Path
@@ -48,7 +47,6 @@ class Job:
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     again: bool = False
     curing: bool = False
-    drawn_later: bool = False
 
     @classmethod
     def alone(cls, cfg: DictConfig) -> "Job":
@@ -63,8 +61,7 @@ class Job:
         folder = Path(hydra.runtime.output_dir)
         words, choices = list(hydra.overrides.task), dict(hydra.runtime.choices)
         curing = sweep is not None and choices.get("hydra/sweeper") == "cure"
-        later = sweep is not None and choices.get("hydra/launcher") == "joblib"  # `zoo.sweeping.workers` sees to it
-        return cls(folder, sweep, words, choices, again=sweep is not None, curing=curing, drawn_later=later)
+        return cls(folder, sweep, words, choices, again=sweep is not None, curing=curing)
 
     @classmethod
     def left_in(cls, folder: Path) -> tuple["Job", DictConfig]:
@@ -108,7 +105,6 @@ class Record:
     def __init__(self, cfg: DictConfig, job: Job):
         self.cfg, self.folder, self.sweep, self.again = cfg, job.folder, job.sweep, job.again
         self.overrides, self.choices, self.curing = job.overrides, job.choices, job.curing
-        self.drawn_later = job.drawn_later
         hidden = ("model=", "data=", "hydra", "tracking", "verbose", "resume", "language")
         given = [override for override in job.overrides if not override.startswith(hidden)]
         self.name = " ".join([f"{job.choices['model']} on {job.choices['data']}", *given])
@@ -268,7 +264,7 @@ class Record:
                 from zoo.tracking.restore import points_of
 
                 self.log.log_points(points_of(read_run(self.folder)))
-        if self.cfg.pictures and not self.drawn_later:
+        if self.cfg.pictures and self.sweep is None:  # those of a sweep's runs are drawn when they are looked at
             from zoo.report.pictures import draw_if_possible
 
             draw_if_possible(self.folder)
@@ -366,28 +362,6 @@ def abandon(folder: Path, overrides: list[str], reason: str) -> None:
     if _deliver(Summary(folder, " ".join(overrides), Status.FAILED, overrides, reason=reason), log):
         shutil.rmtree(folder / STATE, ignore_errors=True)
     lock.release()
-
-
-def draw_later(folder: Path, experiment: str, uri: str | None) -> None:
-    """Draw the pictures of a run that is finished, and send them after it to the store that has it.
-
-    Args:
-        folder: of the run.
-        experiment, uri: of the store; a run that was not sent is in none yet.
-    """
-    from zoo.report.pictures import draw_if_possible
-
-    drawn, run_id = draw_if_possible(folder), Summary.read(folder).run_id
-    if run_id is None or not drawn or (folder / STATE / "journal.jsonl").is_file():
-        return  # who sends it later finds them
-    from zoo.tracking.store import connected, resolved_uri
-
-    try:
-        client = connected(home(), experiment, resolved_uri(home(), uri)).client
-        for path in drawn:
-            client.log_artifact(run_id, str(path))
-    except Exception as error:  # of many kinds, as stores are
-        print(f"pictures of {folder} are not in the tracking store: {explain(error) or error}", file=sys.stderr)
 
 
 def _deliver(summary: Summary, log: "RunLog | None") -> bool:

@@ -192,12 +192,8 @@ class Sweep(Callback):
         cured = read_cured(self.folder) if self.plan.open else []
         written = []
         with _as_far_as_the_disk_goes():
-            if config.pictures and self.leads:
-                from zoo.report.pictures import draw_missing
-
-                shown = {one[name] for one in cured for name in ("before", "after")}  # not each that was tried
-                draw_missing([r.folder for r in runs if r.finished and (not cured or r.folder.name in shown)])
-                written = [] if self.plan.open else self._compare(config, runs)
+            if self.leads:
+                written = self._show(config, runs, cured)
         if cured:
             written = [*written, self.folder / FILE_OF_CURES]
         with _as_far_as_the_disk_goes():
@@ -268,10 +264,19 @@ class Sweep(Callback):
         with contextlib.suppress(Exception):  # a store that is not there gets it by the next resend
             resend(home(), [self.folder])
 
-    def _compare(self, config: DictConfig, runs: list[Summary]) -> list[Path]:
+    def _show(self, config: DictConfig, runs: list[Summary], cured: list[dict]) -> list[Path]:
+        """Write the pages that are missing, the pictures of what was cured, and the comparison; return its files."""
         from zoo.report.comparison import write_comparison
+        from zoo.report.pictures import draw_missing
+        from zoo.report.run_page import write_missing
 
-        if not any(run.finished for run in runs):
+        finished = [run.folder for run in runs if run.finished]
+        write_missing(finished)
+        if not config.pictures or not finished:
+            return []
+        shown = {one[name] for one in cured for name in ("before", "after")}
+        draw_missing(folder for folder in finished if folder.name in shown)
+        if self.plan.open:
             return []
         experiment = SweepFolder(self.folder).read().get("experiment_id")
         return write_comparison(runs, self.plan.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)

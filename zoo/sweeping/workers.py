@@ -1,7 +1,7 @@
 """Worker processes that import TensorFlow once and do one job of a sweep after the other.
 
 Each slot has a process of its own, so that one that dies takes nobody with it: its job goes on in a new one, from the
-last epoch that was finished. A slot that has no job left draws the pictures of runs that are finished.
+last epoch that was finished.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from zoo.archive.summary import Summary
-from zoo.errors import UserError, tell
+from zoo.errors import tell
 from zoo.interrupts import hear, held_back, told_to_end
 
 TRIES = 3  # of a job whose process dies without having finished an epoch
@@ -63,17 +63,12 @@ class Workers:
         """Do the jobs, each the arguments of `execute`; return what each returned, in order."""
         with ThreadPoolExecutor(self.slots) as threads:
             futures: list[Future] = [threads.submit(self._do, job, sweep / str(job[0])) for job in jobs]
-            # They come up when no job waits for a slot.
-            drawings = [
-                threads.submit(self._draw, futures[i], job[3], sweep / str(job[0])) for i, job in enumerate(jobs)
-            ]
-            futures += drawings
             try:
                 left = set(futures)
                 while left and not any(future.done() and future.exception() for future in futures):
                     # Not for ever: a signal that another thread was given is heard when this one wakes.
                     left = wait(left, timeout=WATCH, return_when=FIRST_EXCEPTION).not_done
-                return [future.result() for future in futures[: len(jobs)]]
+                return [future.result() for future in futures]
             except BaseException:
                 self.stop()
                 for future in futures:
@@ -102,22 +97,6 @@ class Workers:
         worker = self.free.get()
         try:
             return self._try(worker, job, folder)
-        finally:
-            self.free.put(worker)
-
-    def _draw(self, run: Future, config: DictConfig, folder: Path) -> None:
-        """Have a run's pictures drawn, once it is over; what cannot be is left to the end of the sweep."""
-        from zoo.report.pictures import lacks_pictures
-
-        wait([run])
-        try:
-            if self.stopping.is_set() or not lacks_pictures(folder) or not Summary.read(folder).finished:
-                return
-        except UserError:  # damaged: the sweep's last lines tell
-            return
-        worker = self.free.get()
-        try:
-            worker.draw(folder, config.tracking.experiment, config.tracking.uri)
         finally:
             self.free.put(worker)
 
@@ -186,15 +165,6 @@ class _Worker:
         if memory > self.first_memory + GROWTH:
             self.close()
         return result
-
-    def draw(self, folder: Path, experiment: str, uri: str | None) -> None:
-        self.busy = True
-        try:
-            self._submit(_draw, folder, experiment, uri).result()
-        except BaseException:
-            self.close(kill=True)
-        finally:
-            self.busy = False
 
     def interrupt(self) -> None:
         for pid in list(getattr(self.executor, "_processes", None) or ()):
@@ -329,17 +299,6 @@ def _execute(number: int, overrides: list[str], config_loader, config: DictConfi
         gc.collect()
         _after_collection = _memory()
     return result, _memory()
-
-
-def _draw(folder: Path, experiment: str, uri: str | None) -> None:
-    """Draw the pictures of a finished run, and send them to the store that has it."""
-    from zoo.running.record import draw_later
-
-    _resting.clear()
-    try:
-        draw_later(folder, experiment, uri)
-    finally:
-        _resting.set()
 
 
 def _memory() -> int:

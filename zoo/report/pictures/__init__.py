@@ -12,7 +12,6 @@ from pathlib import Path
 
 from zoo.archive.run import read_run
 from zoo.errors import disk_full
-from zoo.report import run_page
 from zoo.report.pictures.activations import activations_figure
 from zoo.report.pictures.gradients import gradients_figure
 from zoo.report.pictures.profile import profile_figure
@@ -47,10 +46,8 @@ def draw_run(folder: str | Path) -> list[Path]:
 
 
 def draw_missing(folders: Iterable[Path]) -> None:
-    """Give each run its page, and its pictures if it was to have some: its process may have been killed before."""
+    """Draw each run that was to have pictures and has none: one of a sweep, or one whose process was killed before."""
     for folder in folders:
-        if not (folder / run_page.FILE).is_file():
-            run_page.page_of_folder(folder)
         if lacks_pictures(folder):
             draw_if_possible(folder)
 
