@@ -36,6 +36,7 @@ TABLES = {
             "start_up",
             "pipeline",
             "recording",
+            "pages",
             "sweeps",
         )
     },

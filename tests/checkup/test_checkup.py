@@ -1,5 +1,7 @@
 """The check-up on programs that are sound, and on programs with one thing changed that keeps them from learning."""
 
+import html
+
 import keras
 import numpy as np
 import pytest
@@ -235,13 +237,16 @@ def test_what_is_not_trainable_is_told_by_an_assertion():
         assert_trainable(frozen(), *digits())
 
 
-def test_a_rate_that_is_too_high_is_proved_by_a_lower_one():
+def test_a_rate_that_is_too_high_is_proved_by_a_lower_one_and_a_page_tells_it(tmp_path):
     x, y = digits()
     model, doctor = net(dense(), dense(), optimizer=keras.optimizers.SGD(20.0)), Doctor(x, y)
 
     model.fit(x, y, epochs=2, verbose=0, callbacks=[doctor])
 
     first = doctor.verdict.findings[0]
+    page = doctor.to_html(tmp_path / "run.html").read_text(encoding="utf-8")
+    assert html.escape(doctor.verdict.sentence) in page and '"probes":{"layers":["dense' in page
+    assert '"loss":[' in page and "<script" not in doctor.checkup._repr_html_() + doctor.verdict._repr_html_()
     assert (doctor.verdict.cause, first.cause) == ("rate", "rate")
     assert first.evidence["lower"] < 0.8 < first.evidence["own"] or not np.isfinite(first.evidence["own"])
 
