@@ -179,6 +179,6 @@ def test_the_page_has_it_too(tmp_path):
     assert re.findall(r"<td[^>]*>(.*?)</td>", row) == ["2", "3", one.difference, one.interval, "better"]
     write_comparison(runs, KEYS[:1], tmp_path, "a sweep")
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
-    assert "That is not known: no two settings were done with the same two seeds or folds." in page
+    assert "That is not known: it takes two settings, each validated with the same two seeds or folds." in page
     write_comparison(runs[:1], KEYS[:1], tmp_path, "a sweep")
     assert 'id="paired"' not in (tmp_path / "comparison.html").read_text(encoding="utf-8")

@@ -249,7 +249,7 @@ def paired_section(runs: Sequence[Summary], keys: list[str]) -> str:
     if best is None:
         if sum(run.finished for run in runs) < 2:
             return ""
-        told = "That is not known: no two settings were done with the same two seeds or folds."
+        told = "That is not known: it takes two settings, each validated with the same two seeds or folds."
         return f'<section id="paired"><h2>Is the best better?</h2><p>{told}</p></section>'
     shown = [key for key in keys if key not in REPEATS]
     told = f"{best.metric} of {differing(best.run, shown)} less that of each other setting, over the repeats of both."

@@ -42,7 +42,8 @@ function told() {
     parts.unshift(`${say("loss")} ${Object.is(loss.least, loss.largest) ? text : `${text} (${shown(loss.least)} – ${shown(loss.largest)})`}`);
   }
   const [first, last] = run.stretch(cursor);
-  const marked = (run.steps?.marks ?? []).filter((mark) => mark.step >= first && mark.step <= last).map(markText);
+  const here = (run.steps?.marks ?? []).filter((mark) => mark.step >= first && mark.step <= last);
+  const marked = here.map((mark, i) => markText(mark, i === 0 || here[i - 1].step !== mark.step));
   const named = run.layers.length ? [run.layers[layer]] : [];
   return [whereText(), ...named, ...parts.filter(Boolean), ...marked].join(" · ");
 }
@@ -55,10 +56,11 @@ const KINDS = {
   clipping: () => [say("clipping begins"), "┃", false],
 };
 
-function markText(mark) {
+// The samples of a step are told once, whatever came together there.
+function markText(mark, withSamples) {
   const most = 16, samples = mark.samples.slice(0, most).join(", ") + (mark.samples.length > most ? ", …" : "");
   const text = say("step {step}: {what}", { step: shown(mark.step), what: KINDS[mark.kind]()[0] });
-  return mark.samples.length ? `${text}; ${say("its samples: {samples}", { samples })}` : text;
+  return withSamples && mark.samples.length ? `${text}; ${say("its samples: {samples}", { samples })}` : text;
 }
 
 function moveTo(column, row = layer) {
