@@ -3,14 +3,13 @@
     python benchmarks/pages.py
 
 Histories of random norms, a kernel and a bias a layer, which no compression makes small; probes of 100 epochs. The
-page is written by the same function as a run's; matplotlib is not imported. Without a Chromium the last column is left
-out.
+page is written by the same function as a run's; matplotlib is not imported. The processor's time is the median, of all
+threads. Without a Chromium the last columns are empty.
 """
 
 import argparse
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import browser
+from side_by_side import interleaved
 
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.page.file import write_page
@@ -62,24 +62,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [measured(name, Path(folder), args.rounds) for name in CASES]
     assert "matplotlib" not in sys.modules
-    print("| training | layers | steps | page, KB | written, s, fastest | median | shown after, s, fastest | median |")
+    print("| training | layers | steps | page, KB | written, s, fastest | processor, s | shown, s, fastest | median |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(rows))
 
 
 def measured(name: str, folder: Path, rounds: int) -> str:
     layers, steps, updates = CASES[name]
-    told, path, seconds = told_of(layers, steps, updates), folder / f"{layers}_{steps}.html", []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        write_page(path, told)
-        seconds.append(time.perf_counter() - began)
+    path = folder / f"{layers}_{steps}.html"
+    told = told_of(layers, steps, updates)
+    written = interleaved({"write": lambda: write_page(path, told)}, rounds, warm_up=1)["write"]
     size = path.stat().st_size / 1e3
-    shown = opened(path, rounds) if browser.MISSING is None else []
-    told_of_it = [
-        f"{function(values):.3f}" if values else "" for values in (seconds, shown) for function in (min, np.median)
-    ]
-    return f"| {name} | {layers} | {steps:,} | {size:,.0f} | {' | '.join(told_of_it)} |"
+    shown = opened(path, rounds) if browser.MISSING is None else [np.nan]
+    seconds = (written[:, 0].min(), np.median(written[:, 1]), min(shown), np.median(shown))
+    return f"| {name} | {layers} | {steps:,} | {size:,.0f} | {' | '.join(f'{value:.3f}' for value in seconds)} |"
 
 
 def opened(path: Path, rounds: int) -> list[float]:

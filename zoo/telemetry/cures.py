@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zoo.telemetry import wording as w
 from zoo.telemetry.faults import PLAIN, Fault
 from zoo.telemetry.findings import Cure
 from zoo.telemetry.language import say
@@ -256,7 +257,7 @@ def _initializer(setting: Setting, activations: list[str]) -> Iterator[Cure]:
 
 def _named(activations: list[str]) -> str:
     known = [name for name in dict.fromkeys(activations) if name]
-    return say(" and ").join(known[:2]) if known else say("linear layers")
+    return w.listed(known[:2]) if known else say("linear layers")
 
 
 def _shortcuts(setting: Setting) -> Iterator[Cure]:

@@ -157,7 +157,7 @@ def contest(case: Case) -> Verdict | None:
     contest = Contest.of(case.probes)
     if contest is None or case.steps < ENOUGH:
         return None
-    losses = say(" and ").join(w.number(loss) for loss in contest.losses[:, 1])
+    losses = w.listed(w.number(loss) for loss in contest.losses[:, 1])
     if contest.winner is None:
         if case.places[-1].moved(case.places[0]) < STILL:
             return None

@@ -1,6 +1,8 @@
 """Numbers as sentences tell them: never beyond what a reader can use, and never one that is none."""
 
+import functools
 import math
+from collections.abc import Iterable
 
 from zoo.telemetry.language import say
 
@@ -13,6 +15,11 @@ SMALL = 0.01  # two digits after the point do not hold what is below
 def steps(count: int) -> str:
     """1 -> "1 step", 24 -> "24 steps"."""
     return say("{count} step" if count == 1 else "{count:,} steps", count=count)
+
+
+def listed(texts: Iterable[str]) -> str:
+    """["a", "b"] -> "a and b", which can be said again in another language."""
+    return functools.reduce(lambda before, last: say("{before} and {last}", before=before, last=last), texts)
 
 
 def number(value: float) -> str:
