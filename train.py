@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from zoo.config import CONF
 from zoo.errors import reported
 from zoo.interrupts import no_longer_in_order
-from zoo.sweeping.words import asked_for
+from zoo.sweeping.command import read
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
@@ -26,7 +26,7 @@ def main() -> None:
     """Run the command line; a mistake in it becomes one line and exit code 1."""
     try:
         with reported():
-            sys.argv[1:] = asked_for(sys.argv[1:])
+            sys.argv[1:] = read(sys.argv[1:])
             train()
     finally:
         no_longer_in_order()

@@ -8,8 +8,10 @@ from conftest import ROOT
 
 NAMED = {"callbacks", "losses", "optimizers", "schedules", "startup"}  # what configs name, and what imports Keras
 MAY_IMPORT = {
-    "errors": {"interrupts"},
-    "config": {"errors"},
+    "keys": set(),
+    "refusals": {"keys"},
+    "errors": {"interrupts", "refusals"},
+    "config": {"errors", "keys", "refusals"},
     "startup": set(),
     "interrupts": set(),
     "losses": set(),
@@ -20,7 +22,7 @@ MAY_IMPORT = {
     "checkup": {"telemetry"},
     "repairing": {"telemetry", "checkup"},
     "models": {"errors"},
-    "data": {"errors", "startup"},
+    "data": {"errors", "keys", "startup"},
     "archive": {"errors", "config", "telemetry"},
     "tracking": {"errors", "config", "startup", "telemetry", "archive"},
     "report": {"errors", "config", "telemetry", "archive", "tracking"},
@@ -42,6 +44,8 @@ MAY_IMPORT = {
     "sweeping": {
         "errors",
         "config",
+        "keys",
+        "refusals",
         "startup",
         "interrupts",
         "telemetry",

@@ -7,6 +7,7 @@ before anything heavy is imported, so that a slip of the finger costs a fraction
 import dataclasses
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from zoo.errors import UserError
+from zoo.keys import KEYS, shown
+from zoo.refusals import unknown
 
 PACKAGE = Path(__file__).resolve().parent
 # In a checkout the configs lie beside the package, where a reader looks first; in a wheel they lie inside it.
@@ -32,7 +35,7 @@ def home() -> Path:
 class Config:
     """Everything that one run is made of. A group's keys are those of the file that was chosen.
 
-    The values are in `conf/config.yaml`.
+    The values are in `conf/config.yaml`. What is true or false is `Any`, of which OmegaConf makes no other word a bool.
     """
 
     activation: Any = MISSING
@@ -58,11 +61,11 @@ class Config:
     steps_per_execution: int | None = MISSING
     rate_factor: float = MISSING
     precision: str = MISSING
-    jit_compile: bool = MISSING
-    deterministic: bool = MISSING
-    preflight: bool = MISSING
-    cure: bool = MISSING
-    pictures: bool = MISSING
+    jit_compile: Any = MISSING
+    deterministic: Any = MISSING
+    preflight: Any = MISSING
+    cure: Any = MISSING
+    pictures: Any = MISSING
     objective: Any = MISSING
     resume: Any = MISSING
     language: str = MISSING
@@ -120,49 +123,24 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=SearchSw
 OmegaConf.register_new_resolver("home", lambda: str(home()), replace=True)
 OmegaConf.register_new_resolver("sqrt", math.sqrt, replace=True)
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-LANGUAGES = ("en", "zh")  # of what is told: as in `zoo.telemetry.language`
-
-# key: (smallest, largest, whole number). A bound given as a string is excluded.
-RANGES = {
-    "seed": (0, 2**32 - 1, True),
-    "epochs": (1, None, True),
-    "batch_size": (1, None, True),
-    "steps_per_execution": (1, None, True),
-    "verbose": (0, 2, True),
-    "rate_factor": ("0", None, False),
-    "dropout.rate": (0, "1", False),
-    "optimizer.learning_rate": (0, None, False),
-    "optimizer.momentum": (0, 1, False),
-    "optimizer.gamma": (0, "1", False),
-    "optimizer.rho": (0, "1", False),
-    "optimizer.beta_1": (0, "1", False),
-    "optimizer.beta_2": (0, "1", False),
-    "optimizer.weight_decay": (0, None, False),
-    "optimizer.gradient_accumulation_steps": (2, None, True),
-    "schedule.warmup": (0, "1", False),
-    "schedule.decay_rate": (0, None, False),
-    "schedule.power": (0, None, False),
-    "schedule.factor": ("0", None, False),
-    "constraint.max_value": ("0", None, False),
-    "clipping.clipvalue": ("0", None, False),
-    "clipping.clipnorm": ("0", None, False),
-    "clipping.global_clipnorm": ("0", None, False),
-    "gentler.epoch": (1, None, True),
-    "gentler.rate_factor": ("0", None, False),
-    "gentler.warmup": (0, None, False),
-    "gentler.global_clipnorm": ("0", None, False),
-    "initializer.sigma_w2": (0, None, False),
-    "initializer.sigma_b2": (0, None, False),
-    "model.depth": (0, None, True),
-    "model.width": (1, None, True),
-    "model.residual": (0, None, True),
-    "data.validation": ("0", "1", False),
-    "data.label_noise": (0, 1, False),
-    "data.folds": (0, None, True),
-    "data.fold": (0, None, True),
-    "data.limit": (1, None, True),
-}
+# Groups that a run can do without; of the last a run may have several files.
+OPTIONAL, SEVERAL = ("experiment", "remedy"), ("callbacks", "experiment", "remedy")
+# Keys that a run reads by itself, and does not hand on to what they are of.
+NEEDED = (
+    "dropout.rate",
+    "initializer.kernel",
+    "initializer.bias",
+    "optimizer.learning_rate",
+    "tracking.enabled",
+    "tracking.uri",
+    "tracking.experiment",
+    *(f"{name}._target_" for name in ("activation", "optimizer", "loss", "data", "model")),
+)
+OURS = ("zoo.", "keras.")  # whose parameters are known; a person's own function takes what it likes
+CHECKED = ("objective", "resume", "steps")  # below, as they are of no one type
+PARTS = ("", "val_", "test_")
+METRICS = tuple(part + name for part in PARTS for name in ("loss", "accuracy", "rmse"))
+BEFOREHAND = (*METRICS, "learning_rate", "seconds", "parameters")  # what our runs may record, as far as is known before
 
 
 def check(cfg: DictConfig) -> None:
@@ -171,27 +149,133 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: naming the key, the value and what it may be.
     """
-    for key, bounds in RANGES.items():
-        value = OmegaConf.select(cfg, key)
-        if value is not None:
-            _check_number(key, value, *bounds)
-    if cfg.precision not in PRECISIONS:
-        raise UserError(f"precision={cfg.precision}: choose one of {', '.join(PRECISIONS)}.")
-    if (language := OmegaConf.select(cfg, "language", default="en")) not in LANGUAGES:
-        raise UserError(f"language={language}: choose one of {', '.join(LANGUAGES)}.")
+    given: Any = OmegaConf.to_container(cfg, resolve=False)
+    given.pop("hydra", None)
+    _check_complete(given)
+    for key, value, target in _values(given):
+        _check_value(cfg, key, value, target)
+    if cfg.get("steps") is not None:
+        raise UserError(f"steps={cfg.steps}: it follows from data, batch_size and epochs: leave it out.")
     resume = OmegaConf.select(cfg, "resume.any_code") if isinstance(cfg.resume, DictConfig) else cfg.resume
     if not isinstance(resume, bool) and (resume is not cfg.resume or not isinstance(resume, str)):
         raise UserError(f"resume={cfg.resume}: it must be true, false or the folder of a run.")
-    if not all(isinstance(name, str) for name in objectives(cfg)) or not objectives(cfg):
-        raise UserError(f"objective={cfg.objective}: it must be the name of a metric, or a list of such.")
-    fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
-    if folds and fold >= folds:
-        raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")
+    _check_objectives(cfg)
+    _check_folds(cfg)
     gentler = OmegaConf.select(cfg, "gentler")
     if gentler and (gentler.epoch or cfg.epochs) >= cfg.epochs:
         raise UserError(f"gentler.epoch={gentler.epoch}: say after which of the {cfg.epochs} epochs it goes on gently.")
+    if "stop_when_hopeless" in cfg.callbacks and not {"gradient_norms", "probe"} <= {*cfg.callbacks}:
+        raise UserError("callbacks: stop_when_hopeless judges gradients: choose gradient_norms and probe beside it.")
     if task := OmegaConf.select(cfg, "data.task"):
         check_loss(cfg, task)
+
+
+def _check_complete(given: dict[str, Any]) -> None:
+    """Refuse a config that lacks what a run needs, or has what no run reads."""
+    names = [field.name for field in dataclasses.fields(Config)]
+    for name in (*names, *NEEDED):
+        node: Any = given
+        for part in name.split("."):
+            node = node.get(part, MISSING) if isinstance(node, dict) else MISSING
+        if node == MISSING and name not in (*OPTIONAL, "steps", "callbacks"):
+            raise UserError(f"there is no {name}, and a run needs it: leave out what takes it away, such as ~{name}.")
+    for name in given:
+        if name not in names:
+            raise UserError(unknown(name, names))
+
+
+def _values(node: dict[str, Any], above: str = "", target: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Yield key and value of all that is no dictionary, or has to be one, and the `_target_` that takes it."""
+    target = node.get("_target_", target)
+    for name, value in node.items():
+        key = f"{above}{name}"
+        if isinstance(value, dict) and (key not in KEYS or not KEYS[key].refuses(value)):
+            yield from _values(value, f"{key}.", target)
+        else:
+            yield key, value, target
+
+
+def _check_value(cfg: DictConfig, key: str, value: Any, target: Any) -> None:
+    name = key.rpartition(".")[2]
+    if key in CHECKED or (value is None and key in OPTIONAL):
+        return
+    if name == "_target_":
+        if not isinstance(value, str) or not value.rpartition(".")[0]:
+            raise UserError(f"{key}={shown(value)}: it must be MODULE.NAME, such as mine.net.")
+        return
+    own = isinstance(target, str) and target and not target.startswith(OURS)
+    if name.startswith("_") or (own and key not in NEEDED):
+        return
+    if key not in KEYS:
+        if not str(target).startswith("keras."):  # which may take more than the file says, and tells what it does not
+            raise UserError(unknown(key, KEYS))
+        return
+    if value == MISSING:
+        raise UserError(f"{key} has no value: say {key}=...: {KEYS[key].told}.")
+    if isinstance(value, str) and "${" in value:
+        value = OmegaConf.select(cfg, key)
+        value = list(value) if isinstance(value, ListConfig) else value
+        if value is None:  # of what is not known before the data is there
+            return
+    if KEYS[key].refuses(value):
+        raise UserError(KEYS[key].fault(key, value))
+
+
+def _check_objectives(cfg: DictConfig) -> None:
+    """Refuse what is no name of a metric, or where none but ours are recorded, no name of one of those."""
+    names = objectives(cfg)
+    if not all(isinstance(name, str) for name in names) or not names:
+        raise UserError(f"objective={cfg.objective}: it must be the name of a metric, or a list of such.")
+    made = [cfg.model, *cfg.callbacks.values()]
+    if all(str(OmegaConf.select(node, "_target_")).startswith(OURS) for node in made):
+        for name in names:
+            if name not in BEFOREHAND:
+                raise UserError(f"objective={name}: choose one of {', '.join(BEFOREHAND)}.")
+
+
+def _check_folds(cfg: DictConfig) -> None:
+    fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
+    if not isinstance(fold, int) or not isinstance(folds, int):
+        return  # a data set without folds, or a person's own
+    if folds == 1:
+        raise UserError("data.folds=1: give 2 or more, or 0 for no folds.")
+    if folds and fold >= folds:
+        raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}.")
+    if fold and not folds:
+        raise UserError(f"data.fold={fold}: there are no folds: say how many, such as data.folds=5.")
+
+
+FILES = "FILE.weights.h5 or FILE.keras"
+# What data of one's own needs as data.path.
+PATHS = {
+    "zoo.data.npz": "FILE.npz with x_train, y_train, x_test and y_test, or x and y",
+    "zoo.data.table": "FILE.csv, and data.target=COLUMN",
+    "zoo.data.image_folder": "FOLDER with one folder of images a class",
+}
+
+
+def check_files(cfg: DictConfig) -> None:
+    """Refuse a path at which nothing lies, on a machine that is to read it.
+
+    Raises:
+        UserError: naming the key, the path and what it should be.
+    """
+    target = str(cfg.data._target_)
+    path = OmegaConf.select(cfg, "data.path")
+    if target in PATHS and not (path and OmegaConf.select(cfg, "data.target", default=path)):
+        raise UserError(f"data={target.rpartition('.')[2]} needs data.path={PATHS[target]}.")
+    if target.startswith("zoo.") and isinstance(path, str):
+        found, kind = Path(path).expanduser(), "folder" if target == "zoo.data.image_folder" else "file"
+        if not (found.is_dir() if kind == "folder" else found.is_file()):
+            raise UserError(f"data.path={path}: there is no {kind} {found.absolute()}.")
+    for key in ("model.path", "model.weights"):
+        path = OmegaConf.select(cfg, key)
+        if not str(cfg.model._target_).startswith("zoo.") or path in (None, "imagenet"):
+            continue
+        if not Path(path).expanduser().is_file():
+            raise UserError(
+                f"{key}={path}: there is no such file; give {'FILE.keras' if key == 'model.path' else FILES}."
+            )
 
 
 def objectives(cfg: DictConfig) -> list[str]:
@@ -236,18 +320,3 @@ def _loss_name(cfg: DictConfig) -> str:
     """Return what `loss=` chose, or the class that another config names."""
     name = str(cfg.loss._target_).rpartition(".")[2]
     return {"SparseCategoricalCrossentropy": "crossentropy", "BinaryCrossentropy": "binary"}.get(name, name)
-
-
-def _check_number(key: str, value, low, high, whole: bool) -> None:
-    kind = "a whole number" if whole else "a number"
-    bounds = []
-    good = isinstance(value, int) if whole else isinstance(value, (int, float)) and math.isfinite(value)
-    good = good and not isinstance(value, bool)
-    if low is not None:
-        bounds.append(f"above {low}" if isinstance(low, str) else f"{low} or more")
-        good = good and (value > float(low) if isinstance(low, str) else value >= low)
-    if high is not None:
-        bounds.append(f"below {high}" if isinstance(high, str) else f"at most {high}")
-        good = good and (value < float(high) if isinstance(high, str) else value <= high)
-    if not good:
-        raise UserError(f"{key}={value}: it must be {kind}, {' and '.join(bounds)}.")

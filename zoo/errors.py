@@ -1,7 +1,6 @@
 """How a mistake is told: a person's own in one line, an error in a person's code with that code's traceback."""
 
 import contextlib
-import difflib
 import errno
 import os
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from zoo.interrupts import told_to_end
+from zoo.refusals import of_hydra
 
 # As the person set it: inside `reported` it is always 1.
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -88,6 +88,10 @@ def explain(error: Exception) -> str | None:
 def _explain(error: Exception) -> str | None:
     if disk_full(error):
         return "there is no space left on the disk: free some, then give the same command again."
+    if _out_of_memory(error):
+        found = re.search(r"shape\s?\[[\d,]*\]", str(error))
+        which = f" for a tensor of {found[0]}" if found else ""
+        return f"there is not enough memory{which}: a smaller batch_size or network takes less."
     if isinstance(error, OSError) and (line := _unwritable(error)):
         return line
     if isinstance(error.__cause__, UserError):  # Hydra wraps what its targets raise
@@ -96,30 +100,7 @@ def _explain(error: Exception) -> str | None:
         return " ".join(str(error).split())
     if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "antlr4"):
         return None
-    text = f"{error}\n{error.__cause__ or ''}"
-    if cause := re.search(r"Key '([^']+)' (?:is )?not in", text):
-        key = re.search(r"full_key: (\S+)", text)
-        whole = re.search(r"Could not override '([^']+)'", text)
-        name = whole[1] if whole else key[1] if key else cause[1]
-        return f"there is no {name} in this configuration; `python train.py --cfg job` lists the keys there are."
-    if missing := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        group, choice = missing.groups()
-        choices = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
-        close = difflib.get_close_matches(choice, choices, n=1)
-        hint = f"did you mean {group}={close[0]}? " if close else ""
-        return f"{group}={choice}: no such choice; {hint}Choices: {', '.join(choices)}."
-    if group := re.search(r"Could not override '([^']+)'\.\nNo match in the defaults list", text):
-        return f"there is no group or key {group[1]}; `python train.py --help` lists the groups."
-    if conversion := re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text):
-        key = re.search(r"full_key: (\S+)", text)
-        kinds = {"Integer": "a whole number", "Boolean": "true or false", "Float": "a number"}
-        name = key[1] if key else "the value"
-        return f"{name}={conversion[1]}: it must be {kinds.get(conversion[2], conversion[2])}."
-    if wrong := re.search(r"Value '(.*)' is not a valid (\w+)", text):
-        key = re.search(r"full_key: (\S+)", text)
-        kind = "true or false" if wrong[2] == "bool" else f"a {wrong[2]}"
-        return f"{key[1] if key else 'the value'}={wrong[1]}: it must be {kind}."
-    return " ".join(text.split())
+    return of_hydra(error)
 
 
 def _unwritable(error: OSError) -> str | None:
@@ -138,6 +119,14 @@ def _unwritable(error: OSError) -> str | None:
         return f"{file} is a file, where a folder must be: move it away, or {cure}."
     why = "a disk that is mounted read-only" if error.errno == errno.EROFS else "no permission"
     return f"{path} cannot be written ({why}): {cure}."
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of any backend says that no memory is left."""
+    names = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
+    if any(kind.__name__ in names for kind in type(error).__mro__) or "RESOURCE_EXHAUSTED" in str(error):
+        return True
+    return error.__cause__ is not None and _out_of_memory(error.__cause__)
 
 
 def disk_full(error: BaseException) -> bool:

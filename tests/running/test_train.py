@@ -147,7 +147,28 @@ BAD = {
     "epoch=3": "there is no epoch in this configuration",
     "optimizer.lerning_rate=1": "there is no optimizer.lerning_rate in this configuration",
     "activation=rellu": "activation=rellu: no such choice; did you mean activation=relu?",
-    "modle=mlp": "there is no modle",
+    "modle=mlp": "there is no modle in this configuration; did you mean model?",
+    "model.dept=5": "there is no model.dept in this configuration; did you mean model.depth?",
+    "callbacks=[gradient_norms,prob]": "callbacks=prob: no such choice; did you mean callbacks=probe?",
+    "epochs=1.5": "epochs=1.5: it must be a whole number",
+    "epochs=null": "epochs=null: it must be a whole number",
+    "pictures=5": "pictures=5: it must be true or false.",
+    "+x=1": "there is no x in this configuration",
+    "+model.more=1": "there is no model.more in this configuration",
+    "~model": "there is no model, and a run needs it",
+    "~callbacks": "~callbacks: it is not there, or cannot be taken away",
+    "optimizer.learning_rate=null": "optimizer.learning_rate=null: it must be a number, 0 or more.",
+    "regularizer=l2 regularizer.l2=-1": "regularizer.l2=-1: it must be a number, 0 or more.",
+    "model.width=1000000000": "model.width=1000000000: it must be a whole number, 1 or more and at most 100000.",
+    "model.depth=1000000000": "model.depth=1000000000: it must be a whole number, 0 or more and at most 10000.",
+    "data=npz": "data=npz needs data.path=FILE.npz",
+    "data=npz data.path=/nowhere.npz": "data.path=/nowhere.npz: there is no file",
+    "data=image_folder data.path=/nowhere": "data.path=/nowhere: there is no folder",
+    "model.weights=/nowhere.keras": "model.weights=/nowhere.keras: there is no such file",
+    "objective=lose": "objective=lose: choose one of loss,",
+    "steps=5": "steps=5: it follows from",
+    "data.fold=3": "data.fold=3: there are no folds",
+    "tracking.uri=nothing://x": "tracking.uri=nothing://x: there is no such kind of store",
     "data.fold=7 data.folds=5": "data.fold=7: with data.folds=5 it must be one of 0 to 4.",
 }
 
@@ -161,8 +182,33 @@ def test_a_mistake_costs_one_line_and_a_moment(words, sweep, train):
     assert done.stdout == ""
     assert done.stderr.startswith(f"error: {BAD[words]}")
     assert done.stderr.count("\n") == 1
-    assert not (train.home / "mlruns").exists()
+    assert not train.home.exists()
     assert seconds < 10, "Keras was imported"  # under 1 s on an idle machine
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_left(train):
+    for words in (["hydra.run.dir=/proc/x"], ["-m", "seed=1,2", "hydra.sweep.dir=/proc/x"]):
+        done = train.fresh(*words, code=1)
+        key = words[-1].partition("=")[0]
+        assert done.stderr.startswith(f"error: {key}=/proc/x: it cannot be written")
+        assert done.stderr.count("\n") == 1
+        assert not train.home.exists()
+
+
+def test_an_experiment_that_sweeps_is_not_done_as_one_run(train):
+    done = train.fresh("experiment=activations", code=1)
+    assert done.stderr.startswith(
+        "error: experiment=activations tries activation=sigmoid,tanh,relu: say python train.py -m"
+    )
+    train("experiment=activations", "activation=tanh", "preflight=true", "verbose=0")
+    assert not train.folders()
+
+
+def test_what_is_found_out_after_the_start_leaves_nothing_either(train):
+    for word in ("+optimizer.more=1", "activation.activation=more", "steps_per_execution=1000", "data.limit=1"):
+        done = train(word, code=1)
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+        assert not (train.home / "mlruns").exists()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["epochs=abc"]])

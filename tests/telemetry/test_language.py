@@ -11,7 +11,7 @@ from conftest import ROOT
 import zoo
 from zoo.archive.summary import Status
 from zoo.checkup.doctor import FORETOLD
-from zoo.config import LANGUAGES as CHOICES
+from zoo.keys import KEYS
 from zoo.repairing.changes import CALLED_FOR
 from zoo.telemetry import language
 from zoo.telemetry.findings import CAUSES, Cure, Finding, Verdict
@@ -150,7 +150,7 @@ def test_a_verdict_is_told_in_the_language_and_keeps_its_words():
 
 
 def test_another_language_is_refused_and_the_environment_chooses(monkeypatch):
-    assert CHOICES == language.LANGUAGES
+    assert KEYS["language"].choices == language.LANGUAGES
     with pytest.raises(ValueError, match="language 'fr': choose one of en, zh"):
         zoo.use_language("fr")
     monkeypatch.setattr(language, "_chosen", None)

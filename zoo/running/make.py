@@ -1,18 +1,20 @@
 """From a composed config to objects: the one place where what a config names is instantiated."""
 
+import contextlib
 import copy
 import functools
 import inspect
 import math
 import pkgutil
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from zoo.config import CONF, check_loss, compares_classes, resolved
+from zoo.config import CONF, OURS, check_loss, compares_classes, resolved
 from zoo.errors import UserError, explain
 
 # Records are made before they are judged; other callbacks stay in between.
@@ -57,12 +59,25 @@ def build_model(cfg: DictConfig, input_shape: tuple[int, ...], classes: int):
             print(f"model: {cfg.model._target_} has no {', '.join(unknown)}: left out", file=sys.stderr)
         options = {name: value for name, value in options.items() if name in accepted}
         offered = {name: value for name, value in offered.items() if name in accepted}
-    model = function(**offered, **options)
+    with _told(cfg, "model"):
+        model = function(**offered, **options)
     if weights:
         from zoo.models.weights import load_weights
 
         load_weights(model, weights)
     return model
+
+
+@contextlib.contextmanager
+def _told(cfg: DictConfig, key: str) -> Iterator[None]:
+    """Tell in a line what Keras or the zoo refuses of a config; with a person's own code in it the error is seen."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        targets = re.findall(r"'_target_': '([^']+)'", str(OmegaConf.to_container(cfg, resolve=False)))
+        if not all(target.startswith(OURS) for target in targets):
+            raise
+        raise UserError(f"{key}: {error}") from error
 
 
 def fitting(cfg: DictConfig, remedies: list[str]) -> list[str]:
@@ -144,6 +159,8 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
     if "global_clipnorm" in gentler:
         function = optimizers.clipped_from(function, first, gentler["global_clipnorm"])
     loss = instantiate(cfg.loss)
+    with _told(cfg, "optimizer"):
+        optimizer = function(**make.keywords, **options)
     metric = {
         "categorical": lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         "binary": lambda: keras.metrics.BinaryAccuracy(name="accuracy", threshold=losses.threshold(loss)),
@@ -152,7 +169,7 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
     if task == "categorical" and not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         loss = losses.OneHot(loss)
     model.compile(
-        optimizer=function(**make.keywords, **options),
+        optimizer=optimizer,
         loss=loss,
         metrics=[metric],
         steps_per_execution=steps_a_call(cfg, model, steps_an_epoch),
@@ -176,6 +193,10 @@ def steps_a_call(cfg: DictConfig, model, steps_an_epoch: int) -> int:
     if cfg.steps_per_execution is not None:
         if backend == "torch" and cfg.steps_per_execution > 1:
             raise UserError(f"steps_per_execution={cfg.steps_per_execution}: torch takes one step a call, leave it.")
+        if cfg.steps_per_execution > steps_an_epoch:
+            raise UserError(
+                f"steps_per_execution={cfg.steps_per_execution}: an epoch has {steps_an_epoch} steps, give no more."
+            )
         return cfg.steps_per_execution
     small = multiply_adds(model) * cfg.batch_size < SMALL_STEP
     if backend != "tensorflow" or not small or set(cfg.callbacks) - CALLBACKS_AN_EPOCH:

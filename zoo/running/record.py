@@ -83,7 +83,7 @@ class Job:
             known = json.loads((state / "job.json").read_text(encoding="utf-8"))
             cfg = OmegaConf.create((folder / "config.yaml").read_text(encoding="utf-8"))
             # What an earlier version did not have: it did nothing.
-            cfg = OmegaConf.merge({"gentler": {}, "constraint": {}, "language": "en"}, cfg)
+            cfg = OmegaConf.merge({"gentler": {}, "constraint": {}, "language": "en", "cure": False}, cfg)
             assert isinstance(cfg, DictConfig)
             check(cfg)
             return cls(folder.resolve(), None, known["overrides"], known["choices"], again=True), cfg

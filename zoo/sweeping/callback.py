@@ -20,7 +20,7 @@ from omegaconf import DictConfig, open_dict
 from zoo.archive.lock import STATE, Lock
 from zoo.archive.summary import FILE, Status, Summary
 from zoo.archive.sweep import SweepFolder, find
-from zoo.config import check, home
+from zoo.config import check, check_files, home
 from zoo.errors import UserError, disk_full, tell
 from zoo.interrupts import hear_hangup_alone, interrupted_by
 from zoo.report.cured import cured_block
@@ -28,11 +28,13 @@ from zoo.report.foretold import foretold_table
 from zoo.report.paired import compared_text
 from zoo.sweeping.cure import FILE as FILE_OF_CURES
 from zoo.sweeping.cure import read_cured
+from zoo.sweeping.folders import leave_nothing, make_folder
 from zoo.sweeping.hydra_private import composed_once
 from zoo.sweeping.plan import Plan
 from zoo.sweeping.preflight import Foretelling, passing_folder
 from zoo.sweeping.progress import Progress
 from zoo.sweeping.search import beginning, result_of
+from zoo.sweeping.words import key_of
 from zoo.telemetry.language import label, say, use_language
 
 if TYPE_CHECKING:
@@ -54,9 +56,12 @@ class Sweep(Callback):
         """Refuse a config with a mistake before a run folder is made."""
         with _leaving():
             check(config)
+            check_files(config)
             if config.cure:
                 raise UserError("cure=true is said on the command line: leave it out of configs.")
+            _check_experiment(config)
             _hide_password(config)
+            make_folder("hydra.run.dir", Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
@@ -73,7 +78,7 @@ class Sweep(Callback):
             with beginning() if self.plan.search else contextlib.nullcontext():
                 self._settle(config)
                 if self.leads:
-                    self._open(config)
+                    self._open_or_leave_nothing(config)
         self.unwind.enter_context(composed_once())
         done = self._clear()
         if config.verbose:
@@ -119,6 +124,7 @@ class Sweep(Callback):
                     "true takes it); give another folder, or delete it."
                 )
         self.name = self.folder.name
+        make_folder("hydra.sweep.dir", self.folder)
         self.lock = Lock(self.folder)
         self.leads = self.lock.acquire()
         if self.leads:
@@ -129,6 +135,14 @@ class Sweep(Callback):
                 "resume=false."
             )
         print(say("this search is running already, in {folder}: this command helps it", folder=self.folder), flush=True)
+
+    def _open_or_leave_nothing(self, config: DictConfig) -> None:
+        try:
+            self._open(config)
+        except BaseException:
+            self.lock.release()
+            leave_nothing(self.folder)
+            raise
 
     def _open(self, config: DictConfig) -> None:
         """Make the sweep's own run in the store, and write what the sweep is."""
@@ -301,11 +315,22 @@ def _lay(config: DictConfig, folder: Path) -> None:
     config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
 
 
-def _hide_password(config: DictConfig) -> None:
-    """Take the store's password out of the config before anything of it is written anywhere."""
-    from zoo.tracking.address import hide  # not before the config is checked: the package imports NumPy
+def _check_experiment(config: DictConfig) -> None:
+    """Refuse to do one run of an experiment that tries several values of what the command does not choose."""
+    chosen = {key_of(word) for word in config.hydra.overrides.task}
+    for key, values in (config.hydra.sweeper.params or {}).items():
+        if key not in chosen:
+            experiment = f"experiment={config.hydra.runtime.choices.get('experiment')}"
+            raise UserError(f"{experiment} tries {key}={values}: say python train.py -m, or choose one: {key}=...")
 
-    hide(config)
+
+def _hide_password(config: DictConfig) -> None:
+    """Take the store's password out of the config before anything of it is written anywhere; refuse what is none."""
+    from zoo.tracking import address  # not before the config is checked: the package imports NumPy
+
+    address.hide(config)
+    if config.tracking.enabled and config.tracking.uri:
+        address.check(config.tracking.uri)
 
 
 @contextlib.contextmanager

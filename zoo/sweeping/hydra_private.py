@@ -1,17 +1,22 @@
 """What is private in Hydra 1.3, one function each: nothing else of zoo may use it."""
 
+import argparse
 import contextlib
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from zoo.errors import UserError
 
 SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 KEPT = 32  # compositions, of which a sweep has one for each combination of choices; more are made again
@@ -20,6 +25,45 @@ HERE = ("JoblibLauncher", "BasicLauncher", "LocalLauncher")  # ours, Hydra's own
 
 _composed: dict[tuple, DictConfig] = {}
 _groups: dict[tuple, bool] = {}
+
+
+def command_line(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return what Hydra's own parser makes of a command line, wherever its options stand, and the options it has not.
+
+    Raises:
+        UserError: for an option that is given wrongly.
+    """
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message.removeprefix('argument ')}.")
+
+    parser.error = refuse
+    return parser.parse_known_intermixed_args(words)
+
+
+def options() -> list[str]:
+    """Return the options of Hydra's own parser, the long way of writing them."""
+    return [name for action in get_args_parser()._actions for name in action.option_strings if name.startswith("--")]
+
+
+def values(word: str) -> list[Any]:
+    """Return each value that a word gives its key, of a sweep all; none where a glob finds them, or it takes it away.
+
+    Raises:
+        ValueError: if it is no word of Hydra's.
+    """
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise ValueError(word) from error
+    if override.is_delete() or override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+        return []
+    if not override.is_sweep_override():
+        return [override.value()]
+    if override.value_type is ValueType.INTERVAL_SWEEP:
+        return [override.get_value_string()] * 2
+    return [Override._convert_value(value) for value in override.sweep_iterator()]
 
 
 def is_grid(config: DictConfig) -> bool:

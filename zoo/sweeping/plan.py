@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from zoo.archive.differences import varying
 from zoo.archive.study import MAXIMIZE, MINIMIZE, PRUNERS, SAMPLERS, Search
 from zoo.archive.summary import COSTS
-from zoo.config import check, objectives
+from zoo.config import check, check_files, objectives
 from zoo.errors import UserError, masked
 from zoo.sweeping import hydra_private
 from zoo.sweeping.cure import MOST, longest
@@ -73,12 +73,16 @@ class Plan:
         if not (cures or searches or hydra_private.is_grid(config)):
             raise UserError("hydra/sweeper: choose basic, which tries every combination, or optuna, which searches.")
         jobs = ends(config) if searches else hydra_private.grid(config)
+        if not jobs:
+            raise UserError("this sweep has no run: glob(...) finds files of a group alone, such as 'remedy=glob(*)'.")
         if len(jobs) > MANY:
             told = f"{len(jobs):,} jobs: each is composed and checked before the first begins"
             print(told, file=sys.stderr, flush=True)
         composed = [hydra_private.composed(config, words) for words in jobs]
         for job in composed:
             check(job)
+            if hydra_private.stays_here(config):
+                check_files(job)
             if job.preflight != config.preflight:
                 raise UserError("preflight=true is for all jobs of a command or for none: say it once.")
         identity, code = identity_of(composed), code_of(composed)
