@@ -24,6 +24,7 @@ from zoo.data.sources import (
     uniform_binary,
     uniform_regression,
 )
+from zoo.data.table import table
 
 __all__ = [
     "Dataset",
@@ -39,6 +40,7 @@ __all__ = [
     "prepare",
     "random_binary",
     "random_regression",
+    "table",
     "uniform_binary",
     "uniform_regression",
 ]

@@ -15,6 +15,8 @@ from zoo.errors import UserError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")  # what TensorFlow decodes
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
+TABLE = "say data=table data.path=FILE data.target=COLUMN"
 TIMEOUT = 10  # seconds that a download may stand still
 
 DIGITS = tuple("0123456789")
@@ -215,9 +217,10 @@ def _read_npz(path: str) -> tuple:
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         if str(error).startswith("Object arrays"):
             raise UserError(f"data.path={path}: holds object arrays: save plain ones, such as np.stack(x).") from error
-        raise UserError(
-            f"data.path={path}: not a readable .npz file ({error}): save it again with np.savez."
-        ) from error
+        if file.suffix.lower() in TABLES:
+            raise UserError(f"data.path={path}: no .npz file but a table: {TABLE}.") from error
+        reason = "" if "pickle" in str(error) else f" ({error})"  # how NumPy would read anything else is no safe advice
+        raise UserError(f"data.path={path}: not a readable .npz file{reason}: save it again with np.savez.") from error
 
 
 def _list_images(folder: Path, names: tuple[str, ...] | None = None) -> tuple[tuple[str, ...], tuple]:
