@@ -41,6 +41,8 @@ lint: .venv/ready
 
 # MLflow's pages over the recorded runs, for this machine alone.
 ui: .venv/ready
+	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2> /dev/null || \
+		{ echo "port $(PORT) cannot be used, maybe since a server has it: make ui PORT=5001" >&2; exit 1; }
 	mkdir -p mlruns
 	$(BIN)/python -m zoo.tracking resend --quiet
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
