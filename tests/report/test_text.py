@@ -9,7 +9,9 @@ import pytest
 from zoo.archive.differences import gathered, setting_of
 from zoo.archive.summary import Status, Summary
 from zoo.report import text as report
+from zoo.report.text import redraws
 from zoo.telemetry.findings import Verdict
+from zoo.telemetry.language import columns_of, wrapped
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +133,33 @@ def test_a_list_is_written_as_it_is():
 )
 def test_no_unit_is_full(seconds, told):
     assert report.duration(seconds) == told
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "verdict   vanishing: the gradient falls from 1e-3 at dense_5 to 1e-9 at dense_1; it breaks at dense_3",
+        "判断      消失：梯度从 dense_5 的 1e-3 降到 dense_1 的 1e-9；它在 dense_3 处断裂，因为 sigmoid 饱和（0.95）",
+    ],
+)
+def test_a_line_is_broken_where_words_end_and_goes_on_indented(line, columns):
+    first, *rest = wrapped(line, columns).splitlines()
+    assert rest and all(piece.startswith(" " * 10) for piece in rest)
+    assert all(columns_of(piece) <= columns for piece in [first, *rest])
+    assert "".join([first, *rest]).replace(" ", "") == line.replace(" ", "")
+
+
+def test_a_path_stays_whole():
+    path = "/a/" + "very_long/" * 20
+    assert wrapped(f"files     {path}", 80).splitlines()[-1].strip().endswith(path)
+
+
+@pytest.mark.parametrize("name, value", [("NO_COLOR", "1"), ("TERM", "dumb"), (None, None)])
+def test_nothing_is_drawn_anew_where_plain_text_is_asked_for(name, value, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    if name:
+        monkeypatch.setenv(name, value)
+    assert redraws() is (name is None)

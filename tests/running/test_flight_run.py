@@ -72,7 +72,8 @@ def test_a_poisoned_sample_is_named(words, path, train):
     norms = [[float(row[layer]) for layer in layers] for row in steps]
     np.testing.assert_allclose(norms, history.norms[: failed + 1], rtol=1e-6)
 
-    told = [line for line in done.stdout.splitlines() if line.startswith(("failed", "samples", "flight"))]
+    unbroken = re.sub(r"\n {10}", " ", done.stdout)
+    told = [line for line in unbroken.splitlines() if line.startswith(("failed", "samples", "flight"))]
     assert told[0].startswith(f"failed    step {failed}, epoch 1: ") and flight["first"].removeprefix("l") in told[0]
     assert f"{place} (row {POISONED} of the source) in step {failed} stands out by a value of 1.0e+06" in told[1]
     assert str(folder / "flight.json") in told[2]
@@ -85,7 +86,7 @@ def test_a_poisoned_sample_is_named(words, path, train):
     assert (summary["epochs"], summary["steps"]) == (1, 23) and len(history) == 23
     assert summary["verdict"]["name"] == run.data.tags["verdict"] != "healthy"
     assert np.isfinite(summary["metrics"]["test_accuracy"])
-    assert re.search(r"parameters, 1 epochs, .* s, stopped as its loss was not finite$", done.stdout, re.MULTILINE)
+    assert re.search(r"parameters, 1 epoch, .* s, stopped as its loss was not finite$", done.stdout, re.MULTILINE)
 
 
 CALLBACK = """

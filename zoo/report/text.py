@@ -3,9 +3,11 @@
 import collections
 import io
 import math
+import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ import numpy as np
 from zoo.archive.differences import REPEATS, gathered, mean_and_deviation, setting_of
 from zoo.archive.summary import Metric, Summary
 from zoo.telemetry.findings import Verdict
-from zoo.telemetry.language import LABEL, label, named, padded, say
+from zoo.telemetry.language import LABEL, label, named, padded, say, wrapped
 
 if TYPE_CHECKING:  # they import Keras
     from zoo.telemetry.history import GradientHistory
@@ -24,6 +26,21 @@ if TYPE_CHECKING:  # they import Keras
 BAR = 32
 MOST_ROWS = 24
 PIECES = re.compile(r"[^ _.]*[_.]|[^ _.]+| ")  # all of a column's head, parted where it may be broken
+
+
+def redraws() -> bool:
+    """Whether output may be drawn anew in place, and in colour: on a terminal where nothing asks for plain text."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Columns that lines may take; 80 where there is no terminal."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
+
+
+def folded(lines: Sequence[str]) -> list[str]:
+    """Return lines that a terminal has room for, what goes on indented."""
+    return [wrapped(line, width()) for line in lines]
 
 
 def run_block(summary: Summary, history: "GradientHistory | None", viewer: str | None) -> str:
@@ -40,9 +57,9 @@ def run_block(summary: Summary, history: "GradientHistory | None", viewer: str |
         f"{label('trained')}{summary.name}",
         " " * LABEL
         + say(
-            "{parameters:,} parameters, {epochs} epochs, {duration}{stopped}",
+            "{parameters:,} parameters, {epochs}, {duration}{stopped}",
             parameters=summary.parameters,
-            epochs=summary.epochs,
+            epochs=say("1 epoch" if summary.epochs == 1 else "{count} epochs", count=summary.epochs),
             duration=duration(summary.seconds),
             stopped=stopped_told(summary.stopped),
         ),
@@ -52,7 +69,8 @@ def run_block(summary: Summary, history: "GradientHistory | None", viewer: str |
         lines.append(f"{label('verdict')}{summary.verdict.headline}")
         lines += tries(summary.verdict)
         lines += found(summary.verdict)
-    lines += flight_lines(summary.flight, history, summary.folder)
+    lines = folded(lines)
+    lines += folded(flight_lines(summary.flight, history, summary.folder))
     if history is not None and len(history):
         lines += [
             "",
@@ -165,6 +183,7 @@ def preflight_block(name: str, parameters: int, verdict: Verdict, probe: "Probe"
         label("built") + say("{name}: {parameters:,} parameters", name=name, parameters=parameters),
     ]
     lines += tries(verdict)
+    lines = folded(lines)
     lines += ["", say("gradient that comes back to each layer's output, per sample, log scale")]
     return "\n".join(lines + profile_bars(probe.layers, probe.delta_norm))
 

@@ -20,6 +20,7 @@ from zoo.config import CHECKOUT, check, home, objectives, resolved
 from zoo.errors import UserError
 from zoo.interrupts import interrupted_by, told_to_end
 from zoo.report import text as report
+from zoo.report.text import redraws
 from zoo.running import make, reuse
 from zoo.running.record import Job, Record
 from zoo.startup import start
@@ -244,7 +245,7 @@ def foretell(cfg: DictConfig, record: Record, training: Training) -> Verdict | N
 
 
 def _told(foretold: Verdict, notes: bool = False) -> list[str]:
-    return [f"{label('step 0')}{foretold.headline}", *report.found(foretold, notes=notes)]
+    return report.folded([f"{label('step 0')}{foretold.headline}", *report.found(foretold, notes=notes)])
 
 
 def _preflight(cfg: DictConfig, record: Record, training: Training, foretold: Verdict | None) -> Result:
@@ -279,6 +280,8 @@ def fit(cfg: DictConfig, record: Record, training: Training) -> None:
     callbacks = training.callbacks + _recording(record, training)
     # In a sweep the line that ends each job tells enough; verbose=2 asks for more.
     verbose = cfg.verbose if record.sweep is None or cfg.verbose == 2 else 0
+    if verbose == 1 and not redraws():
+        verbose = 2  # a bar that is drawn anew is full of control codes
     model, data = training.model, training.data
     try:
         with data.reading():

@@ -46,7 +46,7 @@ class Plan:
     def told(self) -> str:
         """How many runs there will be."""
         if not self.open:
-            return say("{count} runs", count=self.total)
+            return say("1 run" if self.total == 1 else "{count} runs", count=self.total)
         first = self.total // (1 + MOST)
         return say(
             "{runs}, and after each that is sick at most {most} more, of {epochs} epochs together",

@@ -34,7 +34,7 @@ class Progress:
         self.failed, self.most = 0, most
         self.best: Summary | None = None
         self.shown = shown
-        self.live = shown and sys.stdout.isatty()
+        self.live = shown and report.redraws()
         self._open = [n for n in range(total) if not (self.folder.job(n) / FILE).is_file()]
         self._left_over = {n for n in self._open if self._lock(n).is_file()}  # by processes that were killed
         self._began: dict[int, float] = {}  # when each job was first seen to run

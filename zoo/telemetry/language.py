@@ -19,6 +19,8 @@ LABEL = 10  # columns that the word before a line takes
 # No space stands between two Chinese characters, where a template has one for a number or an English word.
 GAP = re.compile(r"(?<=[、-〗一-鿿，。；：（）]) (?=[、-〗一-鿿，。；：（）])")
 
+PIECE = re.compile(r" *[^ 一-鿿，。；：、（）]+[，。；：、）]* *|[（]?[一-鿿][，。；：、）]*| +|.")
+
 _chosen: str | None = None
 
 
@@ -102,8 +104,27 @@ def label(word: str, /) -> str:
 
 def padded(text: str, columns: int) -> str:
     """Return the text with spaces behind it, so that it takes so many columns of a terminal."""
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return text + " " * (columns - len(text) - wide)
+    return text + " " * (columns - columns_of(text))
+
+
+def wrapped(line: str, columns: int, indent: int = LABEL) -> str:
+    """Return a line broken where words, or Chinese characters, end, so that none takes more columns of a terminal.
+
+    All but the first are indented. A word that is longer stays whole: a path or a command is copied.
+    """
+    lines, now = [], ""
+    for piece in PIECE.findall(line):
+        if now.strip() and columns_of(now + piece.rstrip()) > columns:
+            lines.append(now.rstrip())
+            now = " " * indent + piece.lstrip()
+        else:
+            now += piece
+    return "\n".join([*lines, now.rstrip()])
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 @functools.cache
