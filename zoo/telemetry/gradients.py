@@ -8,14 +8,16 @@ row a step goes to a ring buffer, which is read back once a window or epoch. The
 import contextlib
 import dataclasses
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
 from zoo.telemetry.backends import of_backend
 from zoo.telemetry.backends.recorder import Ring
+from zoo.telemetry.columns import Columns
 from zoo.telemetry.copies import Copied
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.recording import Numbers, Recording
@@ -108,6 +110,7 @@ class GradientNorms(Copied, keras.callbacks.Callback):
         self._recordings: list[Recording] = []  # the last is the current model's
         self._numbers = Numbers()
         self._tracking: Tracking | None = None
+        self._receives = False  # what another program computes
 
     @property
     def history(self) -> GradientHistory:
@@ -150,6 +153,27 @@ class GradientNorms(Copied, keras.callbacks.Callback):
             self._take(other._tracking)
             other._tracking = None
 
+    def receive(self, model: keras.Model, columns: Columns, order: Collection[keras.layers.Layer]) -> None:
+        """Record the steps of a program that trains `model` beside others, which gives their rows to `append`.
+
+        From now on this callback watches no training step of its own.
+
+        Args:
+            model: with the state that its training begins with.
+            columns: of the rows, which are of the model's trainable variables.
+            order: its layers, in the order of their calls.
+        """
+        self._detach()
+        self._tracking, self._receives = None, True
+        recording = self._recording_of(model)
+        recording.begin(model, list(model.trainable_variables), columns)
+        recording.order(order)
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add (steps, columns) float32 rows of the model that was named to `receive`."""
+        self._recordings[-1].append(rows)
+        self._recordings[-1].describe()
+
     def __getstate__(self) -> dict:
         self._read()
         return super().__getstate__()
@@ -165,7 +189,8 @@ class GradientNorms(Copied, keras.callbacks.Callback):
             self._detach()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        self._attach()
+        if not self._receives:
+            self._attach()
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         if self._tracking is not None and self._tracking.state is not State.OFF:

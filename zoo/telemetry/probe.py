@@ -242,6 +242,11 @@ class Prober:
             self._judge, self._setting = Judge(self.model), None
             self._pass.begin_anew()
 
+    def share(self, other: "Prober") -> None:
+        """Use what `other` compiled, or will: it probes another training of the same model."""
+        if self._compiled and other._compiled:
+            self._pass.share(other._pass)
+
     def __call__(self, x, y=None, *, jacobian: bool = False) -> Probe:
         """Measure on the batch (x, y)."""
         x, y = tensors_of_batch(self.model, x, y)
@@ -391,6 +396,11 @@ class Probes(Copied, keras.callbacks.Callback):
         if other._prober is not None:
             self._prober, other._prober = other._prober, None
             self._prober.begin_anew()
+
+    def share(self, other: "Probes") -> None:
+        """Use what `other` compiled, or will, of a model that both probe, each in a training of its own."""
+        if self._prober is not None and other._prober is not None:
+            self._prober.share(other._prober)
 
     def start(self, model: keras.Model) -> None:
         """Probe before the first step, if that has not been done."""

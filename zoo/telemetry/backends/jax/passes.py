@@ -31,6 +31,9 @@ class Pass:
     def begin_anew(self) -> None:
         """Run as one that was just made does: it does so already."""
 
+    def share(self, other: "Pass") -> None:
+        """Nothing is shared here."""
+
     def __call__(self, x, y) -> tuple[Outline, dict]:
         """Return an outline and its tensors."""
         model = self.model
