@@ -65,12 +65,17 @@ def expect_many() -> None:
 
 
 def program_of(cfg: DictConfig) -> str | None:
-    """Return what the configs of two runs that can use the same compiled model have in common.
+    """Return what the configs of two runs that can use the same compiled model have in common; `None`: it cannot."""
+    return common_to(cfg) if _many else None
 
-    `None` of a run which cannot: a person's own functions and classes may do anything, and other backends compile in
-    ways of their own.
+
+def common_to(cfg: DictConfig) -> str | None:
+    """Return what a config has in common with those of all runs of its program.
+
+    `None` of a run which is like no other: a person's own functions and classes may do anything, and other backends
+    compile in ways of their own.
     """
-    known = _many and not cfg.preflight and str(cfg.model._target_).startswith("zoo.models.")
+    known = not cfg.preflight and str(cfg.model._target_).startswith("zoo.models.")
     known = known and cfg.model._target_ not in OTHER_MODELS and all(map(_known, _targets(cfg)))
     if not known or any(callback._target_ not in CALLBACKS for callback in cfg.callbacks.values()):
         return None

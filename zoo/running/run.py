@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,20 @@ class Result:
     probes: "Probes | None" = None
 
 
+_held: list[tuple[DictConfig, Job]] | None = None
+
+
+@contextlib.contextmanager
+def held() -> Iterator[list[tuple[DictConfig, Job]]]:
+    """Within it `run_job` does nothing but add what it was asked for to the list, of runs that are done together."""
+    global _held
+    _held = []
+    try:
+        yield _held
+    finally:
+        _held = None
+
+
 def run_job(cfg: DictConfig, job: Job) -> float:
     """Do what Hydra asks one process for: one run of its own, or of a sweep what is left to do of it.
 
@@ -72,6 +86,9 @@ def run_job(cfg: DictConfig, job: Job) -> float:
     sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
     if isinstance(cfg.resume, str):
         cfg, job = _resumed(cfg, job)
+    if _held is not None:
+        _held.append((cfg, job))
+        return math.nan
     try:
         return run(cfg, job).value
     except Exception:
@@ -113,8 +130,15 @@ def run(cfg: DictConfig, job: Job | None = None) -> Result:
     record = Record(cfg, job)
     if finished := record.finished():
         return Result(finished, finished.measured(objectives(cfg)[0]))
-    try:
+    with recorded(record):
         return _run(cfg, record)
+
+
+@contextlib.contextmanager
+def recorded(record: Record) -> Iterator[None]:
+    """Within it, what ends a run before its time is recorded as its reason, and raised."""
+    try:
+        yield
     except BaseException as error:
         if told_to_end.is_set() or not isinstance(error, Exception):
             record.end(Status.KILLED, reason="interrupted")
@@ -131,7 +155,7 @@ def run(cfg: DictConfig, job: Job | None = None) -> Result:
 
 def _run(cfg: DictConfig, record: Record) -> Result:
     program = reuse.program_of(cfg)
-    _start(cfg, again=reuse.forget_but(program))
+    begin_process(cfg, again=reuse.forget_but(program))
     training = prepare(cfg, record)
     foretold = foretell(cfg, record, training)
     if cfg.preflight:
@@ -144,7 +168,8 @@ def _run(cfg: DictConfig, record: Record) -> Result:
     return Result(summary, value, training.model, training.norms, training.probes)
 
 
-def _start(cfg: DictConfig, again: bool) -> None:
+def begin_process(cfg: DictConfig, again: bool) -> None:
+    """Set what holds for the whole process; `again` as `zoo.startup.start` has it."""
     start(seed=cfg.seed, precision=cfg.precision, deterministic=cfg.deterministic, again=again)
 
 
@@ -193,7 +218,7 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     began = time.perf_counter()
     data = make.make_data(cfg)
     if reuse.forget_other_shapes(data):
-        _start(cfg, again=False)
+        begin_process(cfg, again=False)
     model = make.build_model(cfg, data.input_shape, data.classes)
     make.compile_model(cfg, model, data.task, data.steps)
     make.initialize_on_data(cfg, model, data.fixed_batch(cfg.batch_size)[0])
@@ -269,34 +294,48 @@ def _preflight(cfg: DictConfig, record: Record, training: Training, foretold: Ve
 
 def fit(cfg: DictConfig, record: Record, training: Training) -> None:
     """Open the run's record, train, and test; whatever happens, what was recorded of the gradients is kept."""
-    from zoo.running.salvage import save_telemetry
+    callbacks = begin(record, training)
+    model, data = training.model, training.data
+    with kept(record, training), data.reading():
+        model.fit(
+            **data.fit_arguments(epoch=training.epoch, steps_per_execution=model.steps_per_execution),
+            epochs=training.epoch if training.over else cfg.epochs,
+            verbose=verbosity(cfg, record),
+            callbacks=callbacks,
+        )
+        training.tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
 
+
+def begin(record: Record, training: Training) -> list["keras.callbacks.Callback"]:
+    """Open the run's record; return the callbacks that its training has."""
     record.begin(parameters=training.parameters, epoch=training.epoch, anew=training.checkpoint.told is not None)
-    kept = (record.folder, training.norms, training.probes, training.data, training.model)
     if training.norms:
         training.norms.path = record.state / "gradients.f32"
         if training.epoch:
             training.norms.resume(training.epoch)
-    callbacks = training.callbacks + _recording(record, training)
-    # In a sweep the line that ends each job tells enough; verbose=2 asks for more.
-    verbose = cfg.verbose if record.sweep is None or cfg.verbose == 2 else 0
-    if verbose == 1 and not redraws():
-        verbose = 2  # a bar that is drawn anew is full of control codes
-    model, data = training.model, training.data
+    return training.callbacks + _recording(record, training)
+
+
+@contextlib.contextmanager
+def kept(record: Record, training: Training) -> Iterator[None]:
+    """After it, whatever happened within, what was recorded of the gradients is written to the run's folder."""
+    from zoo.running.salvage import save_telemetry
+
+    files = (record.folder, training.norms, training.probes, training.data, training.model)
     try:
-        with data.reading():
-            model.fit(
-                **data.fit_arguments(epoch=training.epoch, steps_per_execution=model.steps_per_execution),
-                epochs=training.epoch if training.over else cfg.epochs,
-                verbose=verbose,
-                callbacks=callbacks,
-            )
-            training.tested = model.evaluate(**data.test_arguments(), verbose=0, return_dict=True)
+        yield
     except BaseException:
         with contextlib.suppress(Exception):  # the first error is the one to tell
-            save_telemetry(*kept)
+            save_telemetry(*files)
         raise
-    training.flight = save_telemetry(*kept)
+    training.flight = save_telemetry(*files)
+
+
+def verbosity(cfg: DictConfig, record: Record) -> int:
+    """Return how much Keras tells: in a sweep the line that ends each job is enough, unless verbose=2 asks for more."""
+    if record.sweep is not None and cfg.verbose != 2:
+        return 0
+    return 2 if cfg.verbose == 1 and not redraws() else cfg.verbose  # a bar that is drawn anew is full of control codes
 
 
 def _recording(record: Record, training: Training) -> list["keras.callbacks.Callback"]:
