@@ -79,6 +79,7 @@ class JoblibLauncher:
 
     _target_: str = "hydra_plugins.gradient_zoo.joblib_launcher.JoblibLauncher"
     n_jobs: int = -1  # how many at once; -1: as many as cores
+    pack: Any = "auto"  # how many jobs of one program may be trained as one: docs/cluster.md; 1: none
 
 
 @dataclasses.dataclass

@@ -136,6 +136,30 @@ def test_the_run_of_a_killed_worker_goes_on_within_the_same_sweep(train, undistu
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_runs_that_are_trained_as_one_go_on_each_from_its_own_last_epoch(number, train):
+    words = [*SWEEP, "deterministic=false", "hydra.launcher.n_jobs=1", "epochs=12"]
+    process = begun(train, *words)
+    wait_for(lambda: checkpoints(train) or process.poll() is not None)
+    if number == signal.SIGKILL:
+        os.kill(workers_of(process)[0], number)
+    else:
+        process.send_signal(number)
+
+    output, _ = process.communicate()
+
+    if number == signal.SIGINT:
+        (folder,) = train.folders("sweeps")
+        assert {json.loads((folder / str(k) / "summary.json").read_text())["status"] for k in range(4)} == {"KILLED"}
+        output = train(*words).stdout
+    else:
+        assert process.returncode == 0, output
+    (folder,) = train.folders("sweeps")
+    found = [json.loads((folder / str(k) / "summary.json").read_text()) for k in range(4)]
+    assert {run["status"] for run in found} == {"FINISHED"} and {run["epochs"] for run in found} == {12}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_an_interrupt_ends_what_runs_as_killed_and_the_same_command_goes_on(number, train, undisturbed):
     process = begun(train, *SWEEP)

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -59,16 +59,25 @@ class Workers:
             self.free.put(worker)
         self.stopping = threading.Event()
 
-    def run(self, jobs: list[tuple], sweep: Path) -> list[JobReturn]:
-        """Do the jobs, each the arguments of `execute`; return what each returned, in order."""
+    def run(self, packs: list[list[tuple]], sweep: Path) -> list[JobReturn]:
+        """Do the jobs, those of a pack together.
+
+        Args:
+            packs: of each job the arguments of `execute`.
+            sweep: the sweep's folder.
+
+        Returns:
+            What each job returned, in the order of their numbers.
+        """
         with ThreadPoolExecutor(self.slots) as threads:
-            futures: list[Future] = [threads.submit(self._do, job, sweep / str(job[0])) for job in jobs]
+            futures: list[Future] = [threads.submit(self._do_pack, pack, sweep) for pack in packs]
             try:
                 left = set(futures)
                 while left and not any(future.done() and future.exception() for future in futures):
                     # Not for ever: a signal that another thread was given is heard when this one wakes.
                     left = wait(left, timeout=WATCH, return_when=FIRST_EXCEPTION).not_done
-                return [future.result() for future in futures]
+                numbered = {number: result for future in futures for number, result in future.result().items()}
+                return [numbered[number] for number in sorted(numbered)]
             except BaseException:
                 self.stop()
                 for future in futures:
@@ -90,6 +99,21 @@ class Workers:
         """Let the processes go, which have nothing to do any more."""
         for worker in self.workers:
             worker.close()
+
+    def _do_pack(self, pack: list[tuple], sweep: Path) -> dict[int, JobReturn]:
+        """Do the jobs of a pack, those that the end of their process leaves one by one; return results by number."""
+        left = [job for job in pack if not Summary.read(sweep / str(job[0])).finished]
+        results: dict[int, JobReturn] = {}
+        if len(left) > 1:
+            worker = self.free.get()
+            try:
+                results = {job[0]: result for job, result in zip(left, worker.do_pack(left), strict=True)}
+            except BaseException:  # they go on from their own last epochs
+                if self.stopping.is_set():
+                    results = {job[0]: returned(math.nan) for job in left}
+            finally:
+                self.free.put(worker)
+        return results | {job[0]: self._do(job, sweep / str(job[0])) for job in pack if job[0] not in results}
 
     def _do(self, job: tuple, folder: Path) -> JobReturn:
         if Summary.read(folder).finished:
@@ -153,9 +177,15 @@ class _Worker:
             return self._start().submit(function, *args)
 
     def do(self, job: tuple) -> JobReturn:
+        return self._done(execute, *job)
+
+    def do_pack(self, jobs: list[tuple]) -> list[JobReturn]:
+        return self._done(execute_pack, jobs)
+
+    def _done(self, function: Callable, *args) -> Any:
         self.busy = True
         try:
-            result, memory = self._submit(execute, *job).result()
+            result, memory = self._submit(function, *args).result()
         except BaseException:
             self.close(kill=True)
             raise
@@ -260,17 +290,41 @@ def _import() -> None:
 
 def execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
     """Do one job as Hydra does it; return what it returned, and this process' memory in bytes."""
+    with _at_work():
+        return _execute(number, overrides, config_loader, config, task_function), _memory_after()
+
+
+def execute_pack(jobs: list[tuple]) -> tuple:
+    """Do jobs, each the arguments of `execute`, as one; return what each returned, and this process' memory in bytes.
+
+    Hydra begins and ends each before any is trained: what it does around a job, it does around the word that it came.
+    """
+    from zoo.running.pack import run_pack
+    from zoo.running.run import held
+
+    with _at_work():
+        results, asked = [], []
+        for job in jobs:
+            with held() as runs:
+                results.append(_execute(*job))
+            asked += runs
+        insist = jobs[0][3].hydra.launcher.pack != "auto"
+        for result, value in zip(results, run_pack(asked, insist=insist), strict=True):
+            result.return_value = value
+        return results, _memory_after()
+
+
+@contextlib.contextmanager
+def _at_work() -> Iterator[None]:
+    """Within it an interrupt ends what is done."""
     _resting.clear()
     try:
-        return _execute(number, overrides, config_loader, config, task_function)
+        yield
     finally:
         _resting.set()
 
 
-def _execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
-    import gc
-
-    global _after_collection
+def _execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> JobReturn:
     from hydra import version
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import run_job, setup_globals
@@ -288,17 +342,24 @@ def _execute(number: int, overrides: list[str], config_loader, config: DictConfi
         job.hydra.job.id = f"{job.hydra.job.name}_{number}"
         job.hydra.job.num = number
     HydraConfig.instance().set_config(job)
-    result = run_job(
+    return run_job(
         hydra_context=context(config_loader, job),
         task_function=task_function,
         config=job,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )
+
+
+def _memory_after() -> int:
+    """Return the bytes of memory that this process holds after its work, without garbage."""
+    import gc
+
+    global _after_collection
     if _memory() > _after_collection + ROOM:
         gc.collect()
         _after_collection = _memory()
-    return result, _memory()
+    return _memory()
 
 
 def _memory() -> int:
