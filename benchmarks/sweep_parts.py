@@ -1,10 +1,10 @@
 """Which part of a sweep's job takes how much of the processor: used by `sweeps.py --parts`.
 
-    python benchmarks/sweep_parts.py again 12 FOLDER    # or anew: nothing that was compiled before is used
+    python benchmarks/sweep_parts.py again 12 FOLDER    # or anew: nothing that was compiled before is used; or packed
 
 Does so many jobs of a sweep in this one process, as a worker does, on one thread, and prints the processor seconds of
-each part as JSON: means over all jobs but the first. A part does not count those within it. The store is a part of no
-other's time but runs beside all of them, in a thread of its own.
+each part as JSON: means over all jobs but the first, or over those of a second pack. A part does not count those within
+it. The store is a part of no other's time but runs beside all of them, in a thread of its own.
 """
 
 import collections
@@ -19,6 +19,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", 
 os.environ |= dict.fromkeys(THREADS, "1") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+EPOCHS = int(os.environ.get("EPOCHS", "3"))
 
 seconds: dict[str, float] = collections.defaultdict(float)
 within: list[float] = []
@@ -62,9 +64,10 @@ def main() -> None:
 
     from zoo.report import run_page
     from zoo.running import make, record, reuse, run
+    from zoo.running.packed_step import PackedStep
     from zoo.telemetry import probe
 
-    if way == "again":
+    if way != "anew":
         reuse.expect_many()
     for owner, name, part in (
         (hydra_private, "job_config", "compose"),
@@ -73,6 +76,8 @@ def main() -> None:
         (tracing_compilation, "trace_function", "trace"),
         (keras.Model, "fit", "train"),
         (keras.Model, "evaluate", "evaluate"),
+        (PackedStep, "train", "train"),
+        (PackedStep, "validate", "evaluate"),
         (probe.Prober, "__call__", "probe"),
         *((run, name, "judge") for name in ("foretell", "judge")),
         *((record.Record, name, "record") for name in ("begin", "finish")),
@@ -82,18 +87,25 @@ def main() -> None:
         timed(owner, name, part)
     with hydra.initialize_config_dir(CONF, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        words = [f"seed=range({jobs})", "epochs=3", "verbose=0", f"hydra.sweep.dir={home}/mlruns/sweeps/parts"]
+        given = [f"epochs={EPOCHS}", "verbose=0"]
+        words = [f"seed=range({jobs})", *given, f"hydra.sweep.dir={home}/mlruns/sweeps/parts"]
         config = loader.load_configuration("config", [*words, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
         began = time.process_time()
         plan = Plan.of(config)
         seconds.clear()
         planned = (time.process_time() - began) / plan.total
     task = train.train.__wrapped__
+    asked = [(number, [f"seed={number}", *given], loader, config, task) for number in range(2 * jobs)]
+    packs = [asked[:jobs], asked[jobs:]] if way == "packed" else [[job] for job in asked[:jobs]]
     first: dict[str, float] = {}
-    for number in range(jobs):
-        workers.execute(number, [f"seed={number}", "epochs=3", "verbose=0"], loader, config, task)
+    for pack in packs:
+        if way == "packed":
+            workers.execute_pack(pack)
+        else:
+            workers.execute(*pack[0])
         first = first or dict(seconds)
-    parts = {part: (took - first.get(part, 0.0)) / (jobs - 1) for part, took in seconds.items()}
+    counted = sum(map(len, packs[1:]))
+    parts = {part: (took - first.get(part, 0.0)) / counted for part, took in seconds.items()}
     print(json.dumps({"compose and check, before the first job": planned, **parts}))
 
 

@@ -28,9 +28,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=48)
     parser.add_argument("--loop", type=int, default=6, help="jobs of each loop")
     parser.add_argument("--parts", action="store_true", help="instead, where the processor's time goes within a job")
+    parser.add_argument("--epochs", type=int, default=3, help="of a job of --parts")
     args = parser.parse_args()
     if args.parts:
-        parts(args.jobs)
+        parts(args.jobs, args.epochs)
         return
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "GRADIENT_ZOO_HOME": home, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -54,20 +55,20 @@ def main() -> None:
     print(f"\nlargest worker: {memory / 2**30:.2f} GiB over {args.jobs} jobs")
 
 
-def parts(jobs: int) -> None:
-    """Print the processor seconds a job of each part, where all is made anew and where what was compiled is used."""
+def parts(jobs: int, epochs: int) -> None:
+    """Print the processor seconds a job of each part: all made anew, what was compiled used again, trained as one."""
     found = []
-    for way in ("anew", "again"):
+    for way in ("anew", "again", "packed"):
         with tempfile.TemporaryDirectory() as home:
+            env = {**os.environ, "EPOCHS": str(epochs)}
             command = [sys.executable, ROOT / "benchmarks" / "sweep_parts.py", way, str(jobs), home]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
             found.append(json.loads(done.stdout.splitlines()[-1]))
-    anew, again = found
-    print("| part of a job, processor s | each compiled anew | compiled once |")
-    print("| --- | --- | --- |")
-    for part in anew:
-        print(f"| {part} | {anew[part]:.3f} | {again.get(part, 0.0):.3f} |")
-    print(f"| all of it | {sum(anew.values()):.2f} | {sum(again.values()):.2f} |")
+    print("| part of a job, processor s | each compiled anew | compiled once | trained as one |")
+    print("| --- | --- | --- | --- |")
+    for part in found[0]:
+        print(f"| {part} | {' | '.join(f'{way.get(part, 0.0):.3f}' for way in found)} |")
+    print(f"| all of it | {' | '.join(f'{sum(way.values()):.2f}' for way in found)} |")
 
 
 def loop(name: str, seeds: range, home: str, env: dict) -> float:
