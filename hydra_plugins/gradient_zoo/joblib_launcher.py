@@ -47,8 +47,8 @@ class JoblibLauncher(Launcher):
         from zoo.sweeping.hydra_private import composed, is_grid
         from zoo.sweeping.packs import packs
 
-        # What searches or cures goes by the runs before.
-        if len(jobs) < 2 or self.most == 1 or not is_grid(self.config):
+        # What searches or cures goes by the runs before; a preflight trains none.
+        if len(jobs) < 2 or self.most == 1 or self.config.preflight or not is_grid(self.config):
             return [[job] for job in jobs]
         found, told = packs([composed(self.config, job[1]) for job in jobs], self.most, self.workers.slots)
         if self.config.verbose:

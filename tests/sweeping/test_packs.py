@@ -39,6 +39,8 @@ def test_what_cannot_be_packed_is_told_with_the_reason():
     found, told = packs([*seeds(2), *seeds(2, "model=lenet")], None, slots=1)
     assert found == [[0, 1], [2], [3]]
     assert told == ["not packed: 2 of 4 jobs: lenet is no MLP"]
+    others = [composed("model=lenet", f"activation={name}") for name in ("relu", "tanh")]
+    assert packs(others, None, slots=1) == ([[0], [1]], [])  # each is of another program
 
 
 @pytest.mark.parametrize("pack", [0, -1, "all", 2.5, True, None])

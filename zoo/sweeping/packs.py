@@ -40,22 +40,22 @@ def packs(configs: Sequence[DictConfig], most: int | None, slots: int) -> tuple[
     if most == 1:
         return [[k] for k in range(len(configs))], []
     programs: dict[str, list[int]] = collections.defaultdict(list)
-    left_out: dict[str, list[int]] = collections.defaultdict(list)
+    left_out: dict[str, list[str]] = collections.defaultdict(list)
     single: list[list[int]] = []
     for k, cfg in enumerate(configs):
-        reason = packable.obstacle(cfg)
+        reason, program = packable.obstacle(cfg), str(reuse.common_to(cfg))
         if reason is None:
-            programs[str(reuse.common_to(cfg))].append(k)
+            programs[program].append(k)
         else:
-            left_out[reason].append(k)
+            left_out[reason].append(program)
             single.append([k])
     found = single
     for places in programs.values():
         found += _parted(places, most or packable.MOST, -(-slots // len(programs)))
     told = [
-        f"not packed: {len(places)} of {len(configs)} jobs: {reason}"
-        for reason, places in left_out.items()
-        if len(places) > 1
+        f"not packed: {len(of_each)} of {len(configs)} jobs: {reason}"
+        for reason, of_each in left_out.items()
+        if len({*of_each}) < len(of_each)
     ]
     return sorted(found), told
 
