@@ -71,7 +71,7 @@ def test_more_is_told_of_each_job_that_is_asked_for(train, temporary, tmp_path):
     assert "step 0    undecided" in done.stdout and "built     mlp on digits" in done.stdout
     assert not known.exists()
     silent = train("-m", "model.depth=1", *SMALL, "verbose=0", "callbacks=[]", **temporary)
-    assert silent.stdout.startswith("preflight of 1 runs  ") and cells(silent.stdout) == [["610", "", "", "-"]]
+    assert silent.stdout.startswith("preflight of 1 run  ") and cells(silent.stdout) == [["610", "", "", "-"]]
     assert_nothing_left(train, temporary)
 
 
