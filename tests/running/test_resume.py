@@ -19,6 +19,7 @@ LONG = (
     "epochs=30",
     "model.width=16",
     "dropout.rate=0.2",
+    "schedule=cosine",
     "deterministic=true",
     "pictures=false",
     "verbose=0",

@@ -85,6 +85,8 @@ class Job:
             # What an earlier version did not have: it did nothing.
             cfg = OmegaConf.merge({"gentler": {}, "constraint": {}, "language": "en", "cure": False}, cfg)
             assert isinstance(cfg, DictConfig)
+            if "decay_steps" in cfg.schedule and cfg.schedule.decay_steps is None:
+                cfg.schedule.decay_steps = "${steps}"  # they were not known yet when it was written
             check(cfg)
             return cls(folder.resolve(), None, known["overrides"], known["choices"], again=True), cfg
         except Exception as error:  # what damaged files make is beyond listing
