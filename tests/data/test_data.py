@@ -791,11 +791,15 @@ def test_each_config_makes_its_data_and_chooses_its_loss(name, tmp_path):
 
     write_images(tmp_path / "images")
     path = tmp_path / "images" if name == "image_folder" else save(tmp_path / "a.npz", **four())
+    words = []
+    if name == "table":
+        path, words = tmp_path / "a.csv", ["data.target=kind"]
+        path.write_text("size,kind\n" + "".join(f"{i / 10},{'ab'[i % 2]}\n" for i in range(60)))
     with hydra.initialize_config_dir(CONF, version_base="1.3"):
         takes_path = "path" in hydra.compose("config", [f"data={name}"]).data
         given = ("diabetes", "digits", "random_binary", "random_regression", "uniform_binary", "uniform_regression")
         assert takes_path is (name not in given)
-        cfg = hydra.compose("config", [f"data={name}", *([f"data.path={path}"] if takes_path else [])])
+        cfg = hydra.compose("config", [f"data={name}", *([f"data.path={path}"] if takes_path else []), *words])
     data = instantiate(cfg.data, seed=3, batch_size=7)
     assert isinstance(data, zoo.data.Dataset) and data.batch_size == 7
     losses = {"categorical": "SparseCategorical", "binary": "BinaryCross", "regression": "MeanSquared"}

@@ -42,7 +42,7 @@ def test_a_composed_config_is_run_in_a_folder_of_its_own(home):
     assert len(history) == summary.steps == 2 * 41 and len(done.probes.results) == 3
     assert summary.parameters == done.model.count_params() == 64 * 6 + 6 + 6 * 6 + 6 + 6 * 10 + 10
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml", "history.csv", "gradients.npz", "probes.npz", "summary.json",
+        "config.yaml", "history.csv", "gradients.npz", "probes.npz", "summary.json", "run.html",
     }  # fmt: skip
 
 
@@ -76,9 +76,12 @@ def test_a_mistake_is_told_and_leaves_nothing(home, words, names):
     assert not list(home.glob("mlruns/runs/*"))
 
 
-def test_a_run_that_fails_says_why_and_keeps_its_gradients(home):
+def test_a_run_that_fails_says_why_and_keeps_its_gradients(home, monkeypatch):
+    (home / "own_callbacks.py").write_text("import keras\n\n\nclass Own(keras.callbacks.Callback):\n    pass\n")
+    monkeypatch.syspath_prepend(home)
+    words = ("objective=nothing", "+callbacks.own={_target_: own_callbacks.Own}")  # which might record it
     with pytest.raises(UserError, match=r"objective=nothing: the metrics of this run are"):
-        run(composed("objective=nothing"))
+        run(composed(*words))
     (folder,) = home.glob("mlruns/runs/*")
     summary = Summary.read(folder)
     assert (summary.status, summary.metrics) == (Status.FAILED, {}) and "objective=nothing" in summary.reason

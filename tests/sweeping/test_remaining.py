@@ -83,7 +83,16 @@ def test_a_sweep_on_a_terminal_counts_jobs_a_minute_and_down(train):
     """With a terminal of its own the last line is kept up to date."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "train.py", "-m", "seed=range(0,6)", "hydra.launcher.n_jobs=2", "tracking=none", *SMALL],
+        [
+            sys.executable,
+            "train.py",
+            "-m",
+            "seed=range(0,6)",
+            "hydra.launcher.n_jobs=2",
+            "hydra.launcher.pack=1",
+            "tracking=none",
+            *SMALL,
+        ],
         cwd=ROOT,
         env={**os.environ, "GRADIENT_ZOO_HOME": str(train.home), "COLUMNS": "160", "TERM": "xterm"},
         stdout=follower,

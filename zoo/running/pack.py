@@ -15,6 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from zoo.config import objectives
 from zoo.interrupts import told_to_end
 from zoo.running import make, packable, reuse, run
 from zoo.running.record import Job, Record
+from zoo.startup import import_keras
 from zoo.telemetry.language import use_language
 
 if TYPE_CHECKING:
@@ -83,6 +85,12 @@ def run_pack(jobs: Sequence[tuple[DictConfig, Job]], *, insist: bool = False) ->
     Returns:
         Of each what `run.run_job` returns of it.
     """
+    import_keras()
+    import keras
+
+    if (backend := keras.config.backend()) != "tensorflow":
+        _tell([(job.folder, cfg) for cfg, job in jobs], f"Keras runs on {backend}")
+        return [run.value_of(cfg, job) for cfg, job in jobs]
     members = [Member(cfg, Record(cfg, job)) for cfg, job in jobs]
     waiting = list(members)
     try:
@@ -93,6 +101,12 @@ def run_pack(jobs: Sequence[tuple[DictConfig, Job]], *, insist: bool = False) ->
             _cut_off(member)
         raise
     return [member.value for member in members]
+
+
+def _tell(runs: Sequence[tuple[Path, DictConfig]], reason: str) -> None:
+    if runs[0][1].verbose:
+        numbers = ", ".join(folder.name for folder, _ in runs)
+        print(f"not packed: {numbers}: {reason}", file=sys.stderr, flush=True)
 
 
 def _cut_off(member: Member) -> None:
@@ -227,9 +241,7 @@ class Pack:
         return beside
 
     def _tell(self, members: list[Member], reason: str) -> None:
-        numbers = ", ".join(member.record.folder.name for member in members)
-        if members[0].cfg.verbose:
-            print(f"not packed: {numbers}: {reason}", file=sys.stderr, flush=True)
+        _tell([(member.record.folder, member.cfg) for member in members], reason)
 
     def _trace(self, members: list[Member]) -> str | None:
         """Compile the step of so many members; return what keeps it from being compiled."""

@@ -89,6 +89,11 @@ def run_job(cfg: DictConfig, job: Job) -> float:
     if _held is not None:
         _held.append((cfg, job))
         return math.nan
+    return value_of(cfg, job)
+
+
+def value_of(cfg: DictConfig, job: Job) -> float:
+    """Do a run; return what `run_job` does."""
     try:
         return run(cfg, job).value
     except Exception:
