@@ -3,16 +3,13 @@
 import json
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
+from jobs import composed, job_of
 
-import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
 from zoo.archive.run import read_columns
-from zoo.config import CONF
 from zoo.running import pack, packable, reuse
 from zoo.running.callbacks import EndWhenTold
-from zoo.running.record import Job
 from zoo.running.run import run
 from zoo.telemetry.gradients import GradientNorms
 from zoo.telemetry.history import GradientHistory
@@ -30,15 +27,6 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setattr(reuse, "_kept", None)
     monkeypatch.setattr("zoo.running.record.shutil.rmtree", lambda *args, **kwargs: None)  # the checkpoint stays
     return tmp_path
-
-
-def composed(*words: str):
-    with hydra.initialize_config_dir(CONF, version_base="1.3"):
-        return hydra.compose("config", list(words))
-
-
-def job_of(words: tuple[str, ...], folder: Path) -> Job:
-    return Job(folder, sweep=folder.parent, overrides=words, choices={"model": "", "data": ""}, again=True)
 
 
 def packed(jobs: list[tuple[str, ...]], folder: Path) -> list[float]:

@@ -4,14 +4,11 @@ import json
 import multiprocessing
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
+from jobs import composed, job_of
 
-import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
-from zoo.config import CONF
 from zoo.running import reuse
-from zoo.running.record import Job
 from zoo.running.run import Result, run
 from zoo.sweeping import workers
 
@@ -31,15 +28,6 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setattr(reuse, "_kept", None)
     monkeypatch.setattr("zoo.running.record.shutil.rmtree", lambda *args, **kwargs: None)  # the checkpoint stays
     return tmp_path
-
-
-def composed(*words: str):
-    with hydra.initialize_config_dir(CONF, version_base="1.3"):
-        return hydra.compose("config", list(words))
-
-
-def job_of(words: tuple[str, ...], folder: Path) -> Job:
-    return Job(folder, sweep=folder.parent, overrides=words, choices={"model": "", "data": ""}, again=True)
 
 
 def done(words: tuple[str, ...], folder: Path) -> Result:

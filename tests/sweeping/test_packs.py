@@ -1,17 +1,10 @@
 """Which jobs of a sweep are trained as one."""
 
-import hydra
 import pytest
+from jobs import composed
 
-import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
-from zoo.config import CONF
 from zoo.errors import UserError
 from zoo.sweeping.packs import checked, packs
-
-
-def composed(*words: str):
-    with hydra.initialize_config_dir(CONF, version_base="1.3"):
-        return hydra.compose("config", list(words))
 
 
 def seeds(count: int, *words: str) -> list:
