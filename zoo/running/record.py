@@ -258,12 +258,10 @@ class Record:
             from zoo.tracking import outcome
 
             self.log.set_tags(outcome.of_run(summary))
-            tested = {name: value for name, value in summary.metrics.items() if name.startswith("test_")}
-            self.log.log_metrics(tested | {"seconds": summary.seconds}, step=summary.epochs)
-            self.log.log_points(profiles)
+            self.log.log_points([*outcome.points_at_end(summary), *profiles])
             if self.log.resumed:  # of what another process logged, a damaged journal may have lost some
                 from zoo.archive.run import read_run  # imports NumPy
-                from zoo.tracking.restore import points_of
+                from zoo.tracking.metrics import points_of
 
                 self.log.log_points(points_of(read_run(self.folder)))
         if self.cfg.pictures and self.sweep is None:  # those of a sweep's runs are drawn when they are looked at

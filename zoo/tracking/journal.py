@@ -52,6 +52,12 @@ class Journal:
     def _progress(self) -> Path:
         return self.path.with_name("delivered.json")
 
+    @property
+    def logged(self) -> set[tuple[str, int]]:
+        """Name and step of each point that was logged before this process."""
+        points = (entry["points"] for entry in self.entries if entry["op"] == "points")
+        return {(name, step) for some in points for name, _, step in some}
+
     def append(self, op: str, **content) -> None:
         """Write an entry."""
         entry = {"op": op, **content}

@@ -32,9 +32,7 @@ class RunLog:
     def __init__(self, folder: Path, home: Path, journal: Journal, created: Mapping, tell: Callable[[str], None]):
         self.folder, self._journal, self.resumed = folder, journal, bool(journal.entries)
         self._embedded = created["uri"] == embedded_uri(home)
-        self._logged = {
-            (name, step) for entry in journal.entries if entry["op"] == "points" for name, _, step in entry["points"]
-        }
+        self._logged = journal.logged
         connect = functools.partial(connected, home, created["experiment"], created["uri"])
         self._delivery = Delivery(journal, connect, folder, tell)
         self._delivery.wake()

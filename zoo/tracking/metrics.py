@@ -1,7 +1,10 @@
 """What the store shows of a run's history: the points that a training logs, and that a run folder can give again."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from zoo.archive.run import RunFolder
 from zoo.telemetry.history import GradientHistory
 
 Point = tuple[str, float, int]  # name, value, step
@@ -35,6 +38,23 @@ def profiles(
         if profile is not None
         for depth, value in enumerate(profile, start=1)
     ]
+
+
+def points_of(run: RunFolder) -> list[Point]:
+    """Return the points that a run folder tells: each epoch's metrics and norms, and the profiles."""
+    deltas = (None, None) if run.probes is None else (run.probes["delta_norm"][-1], run.probes["delta_norm"][0])
+    history = run.history if run.history is not None and len(run.history.epoch_ends) else None
+    return [*_epochs(run), *profiles(history, *deltas)]
+
+
+def _epochs(run: RunFolder) -> Iterator[Point]:
+    done = len(run.epochs.get("epoch", ()))
+    for name, values in run.epochs.items():
+        if name != "epoch":
+            yield from ((name, float(value), step) for step, value in enumerate(values, start=1))
+    if run.history is not None:
+        for epoch in range(min(done, len(run.history.epoch_ends))):
+            yield from ((name, v, epoch + 1) for name, v in of_epoch(run.history, epoch).items())
 
 
 def numbered(layers: list[str]) -> list[str]:

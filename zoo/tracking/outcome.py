@@ -14,17 +14,23 @@ def name_in_sweep(overrides: Sequence[str], varying: Sequence[str], choices: Map
     return f"{' '.join(differing)} · {choices.get('model')} on {choices.get('data')}"
 
 
-def of_run(summary: Summary) -> dict[str, str | None]:
+def points_at_end(summary: Summary) -> list[tuple[str, float, int]]:
+    """Return the points that a run logs when its training is over: metrics of the test part, and what it took."""
+    tested = {name: value for name, value in summary.metrics.items() if name.startswith("test_")}
+    return [(name, float(v), summary.epochs) for name, v in (tested | {"seconds": summary.seconds}).items()]
+
+
+def of_run(summary: Summary) -> dict[str, str]:
     """Return the tags that say what a run came to."""
-    tags = {"stopped": summary.stopped, "reason": summary.reason}
+    tags = {name: told for name in ("stopped", "reason") if (told := getattr(summary, name)) is not None}
     if verdict := summary.verdict:
         tags |= {
             "verdict": verdict.name,
             "verdict.confidence": f"{verdict.confidence:.2f}",
-            "verdict.layer": verdict.layer,
             "verdict.sentence": verdict.sentence,
             "mlflow.note.content": f"**{verdict.name}**: {verdict.sentence}",
         }
+        tags |= {"verdict.layer": verdict.layer} if verdict.layer is not None else {}
     return tags
 
 

@@ -1,5 +1,6 @@
 """What a store missed, of runs that have ended, and of runs whose process is gone without a word."""
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from zoo.archive.lock import STATE, Lock
 from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.errors import UserError
+from zoo.tracking import outcome
 from zoo.tracking.delivery import deliver
 from zoo.tracking.journal import Journal
 from zoo.tracking.log import now
@@ -66,11 +68,13 @@ def _resend(home: Path, folder: Path, sent: Sent) -> None:
         created = journal.entries[0]
         if journal.entries[-1]["op"] != "end":
             # Its process may have been killed after the summary was written.
-            status = Summary.read(folder).status
+            summary = Summary.read(folder)
             _recover(folder)
+            if summary.finished:
+                _log_outcome(journal, summary)
             journal.append("files", names=sorted(path.name for path in folder.iterdir() if path.is_file()))
-            journal.append("end", status=status, time=now())
-            sent.killed += status == Status.KILLED
+            journal.append("end", status=summary.status, time=now())
+            sent.killed += summary.status == Status.KILLED
         if journal.pending:
             deliver(journal, connected(home, created["experiment"], created["uri"]), folder)
             sent.runs += 1
@@ -78,6 +82,18 @@ def _resend(home: Path, folder: Path, sent: Sent) -> None:
         journal.close()
     if not can_go_on(Summary.read(folder)):
         shutil.rmtree(folder / STATE, ignore_errors=True)
+
+
+def _log_outcome(journal: Journal, summary: Summary) -> None:
+    """Log what a run that had written its summary came to, as far as it had not logged that yet."""
+    from zoo.archive.run import read_run  # imports NumPy
+    from zoo.tracking.metrics import points_of
+
+    logged, points = journal.logged, outcome.points_at_end(summary)
+    with contextlib.suppress(Exception):  # of files that are damaged: the summary tells what came out
+        points += points_of(read_run(summary.folder))
+    journal.append("tags", values=outcome.of_run(summary))
+    journal.append("points", points=[p for p in points if (p[0], p[2]) not in logged], time=now())
 
 
 def _with_journal(home: Path, folders: Sequence[Path]) -> Iterator[Path]:

@@ -14,28 +14,11 @@ from zoo.archive.run import RunFolder, read_run
 from zoo.archive.summary import Status, Summary
 from zoo.archive.sweep import SweepFolder
 from zoo.errors import UserError
-from zoo.tracking import metrics, outcome
+from zoo.tracking import outcome
 from zoo.tracking.delivery import deliver
 from zoo.tracking.journal import Journal
-from zoo.tracking.metrics import Point
+from zoo.tracking.metrics import points_of
 from zoo.tracking.store import Store, connected, flatten, resolved_uri
-
-
-def points_of(run: RunFolder) -> list[Point]:
-    """Return the points that a run folder tells: each epoch's metrics and norms, and the profiles."""
-    deltas = (None, None) if run.probes is None else (run.probes["delta_norm"][-1], run.probes["delta_norm"][0])
-    history = run.history if run.history is not None and len(run.history.epoch_ends) else None
-    return [*_epochs(run), *metrics.profiles(history, *deltas)]
-
-
-def _epochs(run: RunFolder) -> Iterator[Point]:
-    done = len(run.epochs.get("epoch", ()))
-    for name, values in run.epochs.items():
-        if name != "epoch":
-            yield from ((name, float(value), step) for step, value in enumerate(values, start=1))
-    if run.history is not None:
-        for epoch in range(min(done, len(run.history.epoch_ends))):
-            yield from ((name, v, epoch + 1) for name, v in metrics.of_epoch(run.history, epoch).items())
 
 
 def restore(home: Path, folders: Sequence[Path] = ()) -> tuple[int, list[str]]:
@@ -167,10 +150,9 @@ def _bring_in(store: Store, folder: Path, run: RunFolder, parent: str | None) ->
         },
         **({"sweep": folder.parent.name} if parent else {}),
         **({"mlflow.parentRunId": parent} if parent else {}),
-        **{key: value for key, value in outcome.of_run(summary).items() if value is not None},
+        **outcome.of_run(summary),
     }
-    tested = [(n, float(v), summary.epochs) for n, v in summary.metrics.items() if n.startswith("test_")]
-    points = [*points_of(run), *tested, ("seconds", summary.seconds, summary.epochs)]
+    points = [*points_of(run), *outcome.points_at_end(summary)]
     params = flatten(config) | ({"parameters": summary.parameters} if summary.parameters is not None else {})
     entries = [
         {"op": "params", "values": {key: str(value) for key, value in params.items()}},
