@@ -12,10 +12,12 @@ from keras import layers
 
 from zoo import repair
 from zoo.checkup.check import examined
+from zoo.checkup.training import LEARNED
 from zoo.repairing import continuing
 from zoo.repairing.changes import called_for, possible
+from zoo.repairing.code import difference, listing
 from zoo.repairing.continuing import Snapshots
-from zoo.repairing.plan import Plan, in_units
+from zoo.repairing.plan import Plan, in_units, realized
 from zoo.repairing.subject import Subject
 from zoo.repairing.tries import Bench, Try
 from zoo.telemetry.breaking import sound_epoch
@@ -105,6 +107,37 @@ def test_what_learns_is_not_changed(seed):
     assert found.after is found.before and found.before.verdict.name == "healthy"
     assert found.model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.9
     assert str(found).startswith("nothing to cure")
+
+
+def test_what_learns_and_is_only_not_done_is_not_changed():
+    x, y = digits()
+    found = repair(
+        net(layers.Dense(32, "relu"), optimizer=keras.optimizers.Adam(1.6e-3)), x, y, epochs=3, budget=ENDLESS
+    )
+
+    assert not found.changes and found.before.verdict.name == "healthy", found
+    told = examined(Subject.of(net(), x, y, None).program).told
+    assert 0.4 <= found.before.skill < LEARNED * told
+
+
+@pytest.mark.parametrize(("last", "loss"), (((None, 10), "sparse"), ((None, 1), "binary")))
+def test_logits_for_a_loss_of_logits_are_as_they_should_be(last, loss):
+    x, y = digits()
+    losses = {"sparse": keras.losses.SparseCategoricalCrossentropy, "binary": keras.losses.BinaryCrossentropy}
+    model = net(last=last, loss=losses[loss](from_logits=True))
+
+    known = possible(Subject.of(model, x, y if loss == "sparse" else y % 2, None), 3, 32)
+
+    assert not {"output", "loss"} & set(known)
+
+
+def test_units_that_lack_are_added_to_logits_as_logits():
+    x, y = digits()
+    model = net(last=(None, 4), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    change = possible(Subject.of(model, x, y, None), 3, 32)["output"]
+
+    assert change.name == "10 units"
+    assert change.made(Plan()).settings == {model.layers[-1].name: {"units": 10}}
 
 
 def trained(model, x, y, key, epochs):
@@ -261,6 +294,52 @@ def test_a_class_that_keeps_what_it_is_given_is_copied_and_cured():
     assert found.after.loss < found.before.loss / 2
     for old, weight in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(weight, old)
+
+
+class Weighed(layers.Layer):
+    """As keras.io's VAEs add a term to the loss; its config names neither it nor what Keras knows by itself."""
+
+    def __init__(self, weight, sharpness=0.5, **options):
+        super().__init__(**options)
+        self.weight, self.sharpness = weight, sharpness
+
+    def call(self, x):
+        self.add_loss(self.weight * keras.ops.mean(keras.ops.square(x)))
+        return x
+
+
+def coder():
+    part = keras.Sequential([keras.Input((64,)), layers.Dense(64)])
+    model = Coder(part, keras.models.clone_model(part), weight=20.0)
+    model.compile("adam")
+    return model
+
+
+def weighed():
+    given = keras.Input((64,))
+    decoder = keras.Sequential([keras.Input((8,)), layers.Dense(64)], name="decoder")
+    model = keras.Model(given, decoder(Weighed(20.0, name="code")(layers.Dense(8)(given))))
+    model.compile("adam", "mse")
+    return model
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="the train step is TensorFlow's")
+@pytest.mark.parametrize("make", (coder, weighed))
+def test_what_weighs_a_term_of_the_loss_is_made_smaller(make):
+    model, (x, _) = make(), digits()
+    subject = Subject.of(model, x, None if make is coder else x, None)
+    known = possible(subject, 3, 32)
+
+    heavy = {key: realized(subject, known[key].made(Plan()), 0) for key in ("smaller weight", "much smaller weight")}
+
+    of = (lambda m: m.weight) if make is coder else (lambda m: m.get_layer("code").weight)
+    assert [of(m) for m in (model, *heavy.values())] == [20.0, 2.0, pytest.approx(0.2)]
+    kind = "Coder" if make is coder else "Weighed"
+    assert known["smaller weight"].by_hand == f"{kind}(..., weight=2)  # was 20"
+    if make is weighed:
+        told = difference(model, heavy["smaller weight"])
+        assert "\n-code = Weighed(weight=20)(dense" in told and "\n+code = Weighed(weight=2)(dense" in told
+        assert any(line.endswith("([keras.layers.Dense(64)])(code)") for line in listing(model))
 
 
 class Uncopied(Own):

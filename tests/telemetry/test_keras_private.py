@@ -252,4 +252,8 @@ def test_where_a_tensor_comes_from_and_what_the_loss_was():
     loss = model.train_on_batch(np.ones((4, 3)), np.zeros((4, 2)))
 
     assert private.made_by(model.output) is layer and private.made_by(np.ones(3)) is None
+    assert private.called_with(layer) == [model.input]
+    outer = keras.Input((3,))
+    keras.Model(outer, model(outer))
+    assert private.called_with(model) == [outer]  # and its own input is what is within
     assert float(private.loss_tracker(model).result()) == float(loss)

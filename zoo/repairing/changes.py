@@ -1,7 +1,8 @@
 """All changes that can be made to a program, and which of them a finding calls for."""
 
-from zoo.repairing import of_data, of_layers, of_optimizer, of_output
+from zoo.repairing import of_data, of_layers, of_optimizer, of_output, of_own
 from zoo.repairing.change import Change
+from zoo.repairing.of_own import FACTORS
 from zoo.repairing.subject import Subject
 from zoo.telemetry.findings import Finding
 
@@ -81,7 +82,7 @@ CALLED_FOR = {
     "batches of one or two samples": ("small batches",),
     "vanishing gradients": ("relu", "batch normalization", "initializer"),
     "exploding gradients": ("initializer", "batch normalization", "clipping", "lower rate"),
-    "dead": ("initializer", "batch normalization", "lower rate", "redrawn"),
+    "dead": (*FACTORS, "initializer", "batch normalization", "lower rate", "redrawn"),
     "saturated": ("standardize", "initializer", "batch normalization", "lower rate", "redrawn", "relu"),
     "stalled": ("loss weights", "adam", "higher rate", "much higher rate", "usual rate"),
     "unstable": (
@@ -129,6 +130,7 @@ def possible(subject: Subject, epochs: int, size: int) -> dict[str, Change]:
         **dict(of_data.changes(subject)),
         **dict(of_output.changes(subject)),
         **dict(of_layers.changes(subject)),
+        **dict(of_own.changes(subject)),
         **dict(of_optimizer.changes(subject)),
         **dict(of_optimizer.of_training(epochs, size)),
     }

@@ -11,7 +11,7 @@ import numpy as np
 from zoo.checkup.optimizer import config_of
 from zoo.repairing.plan import layer_config
 from zoo.repairing.subject import WRAPPING
-from zoo.telemetry.keras_private import compiled_with, made_by
+from zoo.telemetry.keras_private import called_with, compiled_with, made_by
 
 MOST_NUMBERS = 6  # of a list that are written out
 UNTOLD = ("name", "dtype", "seed")
@@ -51,7 +51,7 @@ def _graph(model: Any) -> list[str]:
         if isinstance(operation, keras.layers.InputLayer):
             lines.append(f"{name} = keras.Input({_value(tuple(operation.batch_shape[1:]))})")
         else:
-            lines.append(f"{name} = {called(operation)}({of(operation.input)})")
+            lines.append(f"{name} = {called(operation)}({of(called_with(operation))})")
     return [*lines, f"model = keras.Model({of(model.inputs)}, {of(model.outputs)})"]
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,19 +13,26 @@ def has_train_step_alone(model: keras.Model) -> bool:
     return type(model).call is keras.Model.call
 
 
-def another(model: keras.Model) -> keras.Model:
+def another(model: keras.Model, changed: Mapping[str, Any] | None = None) -> keras.Model:
     """Return another instance of a class of one's own: from its config, else from what its `__init__` was given.
 
     Few classes have a `get_config()`, but most keep what they are given under its own name: `self.encoder = encoder`.
 
+    Args:
+        model: the instance.
+        changed: arguments of `__init__` that are to be others.
+
     Raises:
         TypeError: if it can be made in neither way.
     """
+    changed = changed or {}
     try:
-        return type(model).from_config(model.get_config())
+        return type(model).from_config({**model.get_config(), **changed})
     except Exception as error:
         with contextlib.suppress(Exception):
-            return _from_parts(model, {})
+            known: dict[int, Any] = {}
+            # A TypeError, if it needs more than it keeps.
+            return type(model)(**{name: _part(held, known) for name, held in given_to(model).items()} | dict(changed))
         with contextlib.suppress(TypeError):  # some take arguments that they need not have
             return type(model)()
         raise TypeError(
@@ -33,16 +41,17 @@ def another(model: keras.Model) -> keras.Model:
         ) from error
 
 
-def _from_parts(model: keras.Model, known: dict[int, Any]) -> keras.Model:
+def given_to(model: keras.Model) -> dict[str, Any]:
+    """Return what the `__init__` of a class of one's own was given, as far as the model keeps it under its name."""
     given = {}
     for parameter in list(inspect.signature(type(model).__init__).parameters.values())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         for name in (parameter.name, f"_{parameter.name}"):
             if name in vars(model):
-                given[parameter.name] = _part(vars(model)[name], known)
+                given[parameter.name] = vars(model)[name]
                 break
-    return type(model)(**given)  # a TypeError, if it needs more than it keeps
+    return given
 
 
 def _part(held: Any, known: dict[int, Any]) -> Any:

@@ -43,6 +43,8 @@ def changes(subject: Subject) -> Keyed:
     if getattr(last, size) != task.units:
         return  # the output is put together from several layers
     fits = task.activation in (activation, "" if activation == "linear" else activation)
+    logits = task.loss is not None and task.loss.logits and kind != "numbers"
+    fits = fits or (bool(logits) and task.activation in ("", None))
     if kind == "numbers" and task.activation not in ("", None) and not fits:
         low, high = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf)}.get(task.activation, (0, 0))
         y = subject.program.targets[0]
@@ -55,6 +57,8 @@ def changes(subject: Subject) -> Keyed:
 
         def made(plan: Plan) -> Plan:
             plan = plan.setting(last.name, **({size: units} if wider else {}))
+            if fits:
+                return plan
             if task.layer != last.name and task.layer in subject.named and not ends:
                 plan = plan.setting(task.layer, activation=activation)
             else:
@@ -66,7 +70,8 @@ def changes(subject: Subject) -> Keyed:
             "sigmoid": "each unit is a probability of its own.",
             "linear": "numbers may lie anywhere.",
         }[activation]
-        words = f"{units} {activation} units" if wider else f"{activation} on the output"
+        kept = "" if task.activation in ("", None) and fits else f"{activation} "
+        words = f"{units} {kept}units" if wider else f"{activation} on the output"
         yield "output", Change(words, "output", told, made, slot="output")
     name = LOSSES[kind]
     loss = task.loss

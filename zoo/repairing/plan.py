@@ -216,7 +216,7 @@ def _anew(metric: Any) -> Any:
 def _copied(subject: Subject, plan: Plan) -> keras.Model:
     model = subject.model
     if not subject.editable:
-        copy = another(model)
+        copy = another(model, plan.settings.get(model.name))
         if not has_train_step_alone(copy):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -300,7 +300,7 @@ def _emitted(layer: keras.layers.Layer, plan: Plan) -> list[keras.layers.Layer]:
         return [keras.Sequential([_entrance(layer), *_chained(layer, plan)], name=layer.name)]
     if rebuilt(layer):
         return [_graph(layer, plan)]
-    config = _set(layer_config(layer), plan)
+    config = _set(layer.name, layer_config(layer), plan)
     behind = []
     if layer.name in plan.normalized and type(layer).__name__ in AFFINE:
         activation = config["activation"]
@@ -323,16 +323,17 @@ def layer_config(layer: keras.layers.Layer) -> dict[str, Any]:
     return config
 
 
-def _set(config: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """Return a layer's config with what the plan sets, of the layer that it wraps too."""
-    named = config.get("name", "")
+def _set(named: str, config: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Return a layer's config with what the plan sets of its name, and of the layer that it wraps too."""
     # A bidirectional one's both are made of the one that it wraps.
-    changed = plan.settings.get(named, {}) | plan.settings.get(f"forward_{named}", {}) | plan.settings.get("*", {})
-    config = config | {name: value for name, value in changed.items() if name in config}
+    asked = (plan.settings.get(name, {}) for name in (named, f"forward_{named}", "*"))
+    changed = {name: value for settings in asked for name, value in settings.items() if name in config}
+    config = config | changed
     for name in ("layer", "backward_layer"):
         wrapped = config.get(name)
         if isinstance(wrapped, dict) and isinstance(wrapped.get("config"), dict):
-            config[name] = wrapped | {"config": _set(wrapped["config"], plan)}
+            inner = wrapped["config"]
+            config[name] = wrapped | {"config": _set(inner.get("name", ""), inner, plan)}
     return config
 
 

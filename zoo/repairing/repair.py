@@ -15,7 +15,7 @@ from zoo.repairing.changes import called_for, possible
 from zoo.repairing.code import difference
 from zoo.repairing.continuing import Snapshots
 from zoo.repairing.plan import Plan, in_units
-from zoo.repairing.search import Search, candidates, learned
+from zoo.repairing.search import WELL, Search, candidates, learned
 from zoo.repairing.subject import Subject
 from zoo.repairing.tries import SIZE, Bench, Profile, Try
 from zoo.telemetry import wording as w
@@ -25,7 +25,7 @@ SEEDS = (0, 1, 2)
 FIRST = 0.4  # of the time that is left after the check-up: the program as it is
 SEARCHING = 0.5  # of the time that is left after the first training; pruning and proof have the rest
 GROWING = 0.3  # of what is left then, to add to the best of them
-GONE = 0.4  # of the first loss, where no skill can be measured
+GONE = 0.4  # skill of a healthy program; of the first loss, where no skill can be measured
 PROOF = 1.3  # times what its trainings took before, that is kept for the proof
 SUBSET = 1 / 8  # of the budget, that one training to the end may take; else tries are on fewer samples
 FEWEST = 512  # samples of a try
@@ -143,8 +143,9 @@ class _Repair:
         until = time.monotonic() + FIRST * (self.ends - time.monotonic())
         first, before = self.bench.profiled(Try((), Plan()), self.epochs, until, looked, kept)
         known = possible(self.subject, self.epochs, self.size)
-        if not first.cut and not before.verdict.sick and self._enough(before.skill, looked.told):
-            return self._unchanged(first, before)
+        if not first.cut and self._well(before, looked.told):
+            learned = f"It has learned all the same: its skill is {before.skill:.2f}. "
+            return self._unchanged(first, before, learned if before.verdict.sick else "")
         if first.cut and before.verdict.name in ("healthy", "undecided"):
             # It may come to what it should in the epochs that are left to it; of what is sick they would be wasted.
             until = time.monotonic() + (self.ends - time.monotonic()) / 2
@@ -189,6 +190,12 @@ class _Repair:
     def _own(self) -> bool:
         task = self.subject.task
         return task is None or task.loss is None or task.loss.own
+
+    def _well(self, before: Profile, told: float) -> bool:
+        """Whether the program needs no cure: what a healthy one lacks are epochs, and what learns has learned."""
+        if before.verdict.sick:
+            return not self.bench.by_loss and before.skill >= WELL
+        return self._enough(before.skill, told) or (before.verdict.name == "healthy" and before.skill >= GONE)
 
     def _enough(self, skill: float, told: float) -> bool:
         """Whether so much skill is all that can be asked for."""

@@ -43,6 +43,11 @@ def made_by(tensor: Any) -> Any:
     return getattr(getattr(tensor, "_keras_history", None), "operation", None)
 
 
+def called_with(operation: Any) -> Any:
+    """`_inbound_nodes`: the tensors of an operation's first call in a graph; of a model `input` is what is within."""
+    return operation._inbound_nodes[0].input_tensors
+
+
 def loss_tracker(model: Any) -> keras.metrics.Metric:
     """`_loss_tracker`: the mean of the losses since metrics were reset."""
     return model._loss_tracker
