@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import composed, job_of
+from jobs import VARYING, composed, job_of, varied
 
 from zoo.archive.run import read_columns
 from zoo.running import pack, packable, reuse
@@ -104,6 +104,12 @@ def test_a_run_comes_to_what_it_comes_to_by_itself(words, alone, capsys):
     if any("_target_" in word for word in words):
         words += ("~optimizer.beta_1", "~optimizer.beta_2")
     jobs = [(*SMALL, *words, f"seed={seed}") for seed in (1, 2, 3)]
+    assert_packed_like_by_themselves(jobs, alone, capsys)
+
+
+@pytest.mark.parametrize("words", VARYING, ids=" ".join)
+def test_so_does_one_whose_numbers_are_its_own(words, alone, capsys):
+    jobs = [(*SMALL, *given) for given in varied(words)]
     assert_packed_like_by_themselves(jobs, alone, capsys)
 
 

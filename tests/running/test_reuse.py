@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import composed, job_of
+from jobs import VARYING, composed, job_of, varied
 
 from zoo.running import reuse
 from zoo.running.run import Result, run
@@ -106,6 +106,12 @@ def test_initial_values_and_a_constant_rate_are_no_part_of_the_program(alone):
     assert_the_same_by_themselves(jobs, [False, True, True, True], alone)
 
 
+@pytest.mark.parametrize("words", VARYING, ids=" ".join)
+def test_nor_are_numbers_that_each_run_has_of_its_own(words, alone):
+    jobs = [(*SMALL, *given) for given in varied(words)]
+    assert_the_same_by_themselves(jobs, [False, True, True], alone)
+
+
 def test_what_is_of_another_program_is_made_anew(alone):
     l2, cosine = (*SMALL, "epochs=1", "regularizer=l2"), (*SMALL, "epochs=1", "schedule=cosine")
     jobs = [
@@ -113,9 +119,10 @@ def test_what_is_of_another_program_is_made_anew(alone):
         (*SMALL, "model.width=9"),
         SMALL,
         l2,
-        (*l2, "regularizer.l2=0.1"),
+        (*l2, "dropout.rate=0.1"),
         cosine,
-        (*cosine, "rate_factor=2"),
+        (*cosine, "schedule.warmup=0.1"),
+        (*cosine, "gentler=rate", "gentler.epoch=0"),
     ]
     assert_the_same_by_themselves(jobs, [False] * len(jobs), alone)
 

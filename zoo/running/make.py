@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo.config import CONF, OURS, check_loss, compares_classes, resolved
 from zoo.errors import UserError, explain
+from zoo.running import reuse
 
 # Records are made before they are judged; other callbacks stay in between.
 CALLBACK_ORDER = {"gradient_norms": 0, "probe": 0, "stop_when_hopeless": 2}
@@ -176,6 +177,10 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
         # Without XLA, Keras on JAX would not compile the step at all: ten times slower.
         jit_compile=cfg.jit_compile or keras.config.backend() == "jax",
     )
+    if keras.config.backend() == "tensorflow" and reuse.varies(cfg):
+        from zoo.running import numbers
+
+        numbers.vary(model)
 
 
 def steps_a_call(cfg: DictConfig, model, steps_an_epoch: int) -> int:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from zoo.running.numbers import Numbers
     from zoo.running.packed_step import PackedStep
 
 SHARE = 0.25  # of the memory that is free: what the stacked data of a pack may take
@@ -126,7 +127,10 @@ class Pack:
         self.waiting, self.insist = waiting, insist
         self.model: Any = None
         self.variables: list[keras.Variable] = []
+        self.numbers: Numbers | None = None
         self._layers: list[Any] = []
+        self._laying: Any = None
+        self._order_of_calls: Any = None
         self.program = reuse.program_of(waiting[0].cfg)
         self.probes: Any = None  # of the first member: what they compile serves all
         self.alone: Any = None  # the gradient norms of the last that was not packed: its step is compiled
@@ -172,18 +176,35 @@ class Pack:
             random.setstate(member.kept["python"])
             np.random.set_state(member.kept["numpy"])
         if member.values is not None:
-            for variable, value in zip(self.variables, member.values, strict=True):
-                variable.assign(value)
+            self._lay(member.values)
             for layer, initializers in zip(self._layers, member.kept["initializers"], strict=True):
                 vars(layer).update(initializers)
+            if self.numbers is not None:
+                self.numbers.set(member.kept["numbers"])
             vars(self.model)["stop_training"] = member.kept["stop_training"]
             vars(self.model)["history"] = member.kept["history"]
         try:
             yield
         finally:
             member.kept |= {"python": random.getstate(), "numpy": np.random.get_state()}
-            if shares or (member.training is not None and member.training.model is self.model):
+            if not member.ended and (shares or (member.training and member.training.model is self.model)):
                 self._put_aside(member)
+
+    def _lay(self, values: list[np.ndarray]) -> None:
+        """Give the shared model these values: all in one call, for each by itself takes as long as a probe."""
+        import tensorflow as tf
+
+        from zoo.telemetry.keras_private import raw_value
+
+        if self._laying is None:
+            variables = [raw_value(variable) for variable in self.variables]
+
+            def lay(values: list[tf.Tensor]) -> None:
+                for variable, value in zip(variables, values, strict=True):
+                    variable.assign(value)
+
+            self._laying = tf.function(lay, autograph=False)
+        self._laying([np.asarray(value) for value in values])  # numbers too are no constants of it
 
     def _put_aside(self, member: Member) -> None:
         member.values = [v.value.numpy().copy() for v in self.variables]
@@ -192,6 +213,7 @@ class Pack:
                 {name: thing for name, thing in vars(layer).items() if name.endswith("_initializer")}
                 for layer in self._layers
             ],
+            "numbers": self.numbers and self.numbers.values,
             "stop_training": self.model.stop_training,
             "history": getattr(self.model, "history", None),
         }
@@ -200,6 +222,7 @@ class Pack:
 
     def _prepare(self, member: Member) -> None:
         from zoo.running.checkpoint import variables_of
+        from zoo.running.numbers import numbers_of
         from zoo.telemetry.keras_private import flat_layers
 
         finished = member.record.finished()
@@ -214,7 +237,8 @@ class Pack:
         member.epoch = member.training.epoch
         if self.model is None:
             self.model, self._data = member.training.model, member.training.data
-            self.variables, self._layers = variables_of(self.model), flat_layers(self.model)
+            self.numbers, self._layers = numbers_of(self.model), flat_layers(self.model)
+            self.variables = [*variables_of(self.model), *(self.numbers.variables if self.numbers else ())]
             self.probes = member.training.probes
         if member.training.model is self.model and member.training.probes is not None:
             member.training.probes.share(self.probes)
@@ -295,9 +319,10 @@ class Pack:
         made, cfg = member.made, member.cfg
         callbacks = run.begin(member.record, made)
         if made.norms is not None:
-            with call_order(self.model) as order:
-                self.model(made.data.fixed_batch(1)[0], training=False)
-            made.norms.receive(self.model, self.step.columns, order)
+            if self._order_of_calls is None:
+                with call_order(self.model) as self._order_of_calls:
+                    self.model(made.data.fixed_batch(1)[0], training=False)
+            made.norms.receive(self.model, self.step.columns, self._order_of_calls)
         verbose = run.verbosity(cfg, member.record)
         member.callbacks = keras.callbacks.CallbackList(
             callbacks,

@@ -5,14 +5,17 @@ over the stacks; each member has its own batch. The optimizer is Keras' own too:
 (members, parameters), which it takes entry by entry, so that each entry is updated as in a training of its own.
 """
 
+import contextlib
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from zoo.running.numbers import Number, numbers_of
 from zoo.telemetry.backends.recorder import Tap
 from zoo.telemetry.columns import Columns
 from zoo.telemetry.keras_private import clipped, clipping, loss_tracker, source_of_rate
@@ -47,6 +50,8 @@ class PackedStep:
         self.metrics: list[keras.Variable] = list(model.metrics_variables)
         counted = {id(v) for v in self.metrics}
         self.others = [v for v in model.non_trainable_variables if id(v) not in counted]
+        self._numbers = numbers_of(model)
+        self.others += self._numbers.variables if self._numbers else []
         self.shapes = [tuple(v.shape) for v in self.trainable]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.clips = Tap(model.optimizer).clips
@@ -168,6 +173,10 @@ class PackedStep:
         self._reset_metrics()
         self._validation(x, y, batch_size)
 
+    def _varying(self) -> contextlib.AbstractContextManager:
+        """Within it what is traced takes each member's own numbers."""
+        return self._numbers.varying() if self._numbers else contextlib.nullcontext()
+
     def _steps(self, x, y, batches, first, last) -> tf.Tensor:
         def body(step, rows):
             return step + 1, rows.write(step - first, self._one_step(x, y, batches[:, step]))
@@ -182,7 +191,9 @@ class PackedStep:
         x, y = tf.gather(x, indices, batch_dims=1), tf.gather(y, indices, batch_dims=1)
         before = self._weights.value
         weights = self._parts(before)
-        values = tf.vectorized_map(self._differentiate, (weights, self._values(self._others), self._state(), x, y))
+        with self._varying():
+            given = (weights, self._values(self._others), self._state(), x, y)
+            values = tf.vectorized_map(self._differentiate, given)
         losses, grads, used, others, metrics = values
         for variable, value in zip([*self._others, *self._metrics], [*others, *metrics], strict=True):
             variable.assign(value)
@@ -198,9 +209,22 @@ class PackedStep:
 
     def _update(self, before, grads: list) -> tf.Tensor:
         """Apply the optimizer; return (members, parameters) after it."""
-        with replaced(clipping(self.optimizer, lambda grads: grads)):  # each member's are clipped already
-            self.optimizer.apply([self._flat(grads, tf)], [self._weights])
+        changes = [clipping(self.optimizer, lambda grads: grads)]  # each member's are clipped already
+        with self._varying():
+            if isinstance(decay := self.model.optimizer.weight_decay, Number):
+                changes.append((self.optimizer, "weight_decay", self._of_each(lambda: decay.value)))
+            with replaced(*changes):
+                self.optimizer.apply([self._flat(grads, tf)], [self._weights])
         return self._weights.value
+
+    def _of_each(self, computed: Callable[[], Any]) -> tf.Tensor:
+        """Return (members, 1), which meets (members, parameters) as a number meets a variable."""
+
+        def of_one(values):
+            with keras.StatelessScope(state_mapping=list(zip(self.others, values, strict=True))):
+                return tf.reshape(tf.convert_to_tensor(computed()), (1,))
+
+        return tf.vectorized_map(of_one, self._values(self._others))
 
     def _differentiate(self, given):
         """Return of one member its loss, gradients, the gradients as they are used, and its other state after it."""
@@ -212,7 +236,8 @@ class PackedStep:
         if any(g is None for g in grads):
             raise NotPacked("some of its weights have no gradient")
         grads = [tf.convert_to_tensor(g) for g in grads]
-        used = clipped(self.model.optimizer, grads) if self.clips else grads
+        with keras.StatelessScope(state_mapping=list(zip(self.others, others, strict=True))):
+            used = clipped(self.model.optimizer, grads) if self.clips else grads
         after = [[scope.get_current_value(v) for v in group] for group in (self.others, self.metrics)]
         return tf.cast(loss, tf.float32), grads, used, *after
 
@@ -238,7 +263,8 @@ class PackedStep:
                 return [scope.get_current_value(v) for v in self.metrics]
 
             part = [tf.gather(array, start + tf.range(count), axis=1) for array in (x, y)]
-            return tf.vectorized_map(counted, (weights, others, metrics, *part))
+            with self._varying():
+                return tf.vectorized_map(counted, (weights, others, metrics, *part))
 
         metrics = self._state()
         if whole:
@@ -261,8 +287,8 @@ class PackedStep:
         rate = source_of_rate(optimizer)
         scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
         config = optimizer.get_config() | {"clipnorm": None, "clipvalue": None, "global_clipnorm": None}
-        # Of shape (members, 1), it meets (members, parameters) as a number meets a variable.
-        config["learning_rate"] = (lambda: rate(made.iterations)) if scheduled else (lambda: self._rates.value())
+        scheduled_rate = functools.partial(self._of_each, lambda: rate(made.iterations))
+        config["learning_rate"] = scheduled_rate if scheduled else (lambda: self._rates.value())
         made = type(optimizer).from_config(config)
         made.build([self._weights])
         return made

@@ -227,12 +227,14 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     model = make.build_model(cfg, data.input_shape, data.classes)
     make.compile_model(cfg, model, data.task, data.steps)
     make.initialize_on_data(cfg, model, data.fixed_batch(cfg.batch_size)[0])
-    make.complete(model, *data.fixed_batch(2))
     baseline = constant_loss(model.loss, data.train[1], data.task) if isinstance(data.train, tuple) else None
     callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
     norms, probes = _only(callbacks, GradientNorms), _only(callbacks, Probes)
     callbacks += pruning_of(record.folder, record.sweep)
-    model = reuse.taken_up(data, model, norms, probes)
+    kept = reuse.taken_up(data, model, norms, probes)
+    if kept is None:
+        make.complete(model, *data.fixed_batch(2))
+    model = reuse.begun(model if kept is None else kept)
     others = [c for c in callbacks if c not in (norms, probes)]
     rows, epochs = record.state / "gradients.f32", record.folder / "history.csv"
     path = record.state / "checkpoint.npz"
