@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.checkup.program import Program, answers_of, taken
+from zoo.checkup.program import Program, taken
 from zoo.checkup.suspicion import Outcome
 from zoo.checkup.task import Task
 from zoo.telemetry.findings import Verdict
@@ -111,9 +111,9 @@ def _answers(program: Program, x: Any) -> Any:
     """Return what the model gives to x, a pass at a time."""
     count = len(keras.tree.flatten(x)[0])
     if program.fixed or count <= program.one_pass:
-        return answers_of(program.model, x)
+        return program.answers_to(x)
     starts = range(0, count, program.one_pass)
-    parts = [answers_of(program.model, taken(x, slice(start, start + program.one_pass))) for start in starts]
+    parts = [program.answers_to(taken(x, slice(start, start + program.one_pass))) for start in starts]
     return None if parts[0] is None else keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts)
 
 

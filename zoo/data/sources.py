@@ -1,5 +1,6 @@
 """Where data comes from. Each function is one file in `conf/data`; `options` are those of `zoo.data.prepare`."""
 
+import functools
 import os
 import socket
 import zipfile
@@ -29,11 +30,19 @@ def digits(**options) -> Dataset:
 
     Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI; its test part.
     """
+    return prepare(Source("digits", _digits(), maximum=16, class_names=DIGITS), **options)
+
+
+@functools.cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Read once for a process: it is text, and takes as long as an epoch. Nobody writes into it."""
     from sklearn.datasets import load_digits
 
     raw: Any = load_digits()  # a Bunch; it has no types
-    images = raw.images.astype(np.uint8)
-    return prepare(Source("digits", (images, raw.target), maximum=16, class_names=DIGITS), **options)
+    images, labels = raw.images.astype(np.uint8), raw.target
+    images.setflags(write=False)
+    labels.setflags(write=False)
+    return images, labels
 
 
 def mnist(path: str | None = None, **options) -> Dataset:

@@ -211,8 +211,12 @@ def flatten(config: Mapping, prefix: str = "") -> dict[str, object]:
     return flat
 
 
+@functools.cache
 def origin(code: Path) -> dict[str, str]:
-    """Return the tags that say what code made a run: git commit (with + if changed since) and package versions."""
+    """Return the tags that say what code made a run: git commit (with + if changed since) and package versions.
+
+    Once for a process, whose code is what it has imported: to ask Git costs two processes.
+    """
     tags = {f"version.{name}": importlib.metadata.version(name) for name in PACKAGES}
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         git = ["git", "-C", str(code)]
