@@ -16,6 +16,7 @@ from zoo.telemetry.recording import Recording
 
 # Squares outside these bounds may have left float32: such rows are computed again, each gradient over its maximum.
 SMALLEST, LARGEST = 1e-30, 1e30
+SMALL = 2**16  # entries; larger tensors take longer to convert to float64 than to guard
 
 
 @dataclasses.dataclass(eq=False)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from zoo.telemetry.backends.recorder import LARGEST, SMALLEST, Ring, Tap
+from zoo.telemetry.backends.recorder import LARGEST, SMALL, SMALLEST, Ring, Tap
 from zoo.telemetry.keras_private import (
     accumulated_gradients,
     batches_applied,
@@ -188,6 +188,38 @@ def _write(buffer, count, row):
 def norms(tensors: list) -> jax.Array:
     """L2 norm of each tensor: (n,) float32, right over the whole range of float32."""
     tensors = [jnp.asarray(t, jnp.float32) for t in tensors]
+    small = [i for i, t in enumerate(tensors) if t.size <= SMALL]
+    large = sorted(set(range(len(tensors))) - set(small))
+    rows = []
+    if small:
+        rows.append(_doubled([tensors[i] for i in small]))
+    if large:
+        rows.append(_guarded([tensors[i] for i in large]))
+    row = jnp.concatenate(rows)
+    return row[np.argsort(small + large)] if small and large else row
+
+
+def _doubled(tensors: list) -> jax.Array:
+    """In float64 no square of a float32 leaves the range, so that no branch need copy all gradients.
+
+    Those of one size are multiplied with themselves at once: a call of its own for each, and a sum of its own, whose
+    additions wait for each other, would take twice as long.
+    """
+    sizes: dict[int, list[int]] = {}
+    for i, tensor in enumerate(tensors):
+        sizes.setdefault(tensor.size, []).append(i)
+    order = [i for places in sizes.values() for i in places]
+    with jax.enable_x64(True):
+        squares = []
+        for places in sizes.values():
+            stack = jnp.stack([jnp.reshape(tensors[i], -1) for i in places])
+            squares.append(jnp.einsum("ij,ij->i", stack, stack, preferred_element_type=jnp.float64))
+        row = jnp.sqrt(jnp.concatenate(squares)).astype(jnp.float32)
+    return row[np.argsort(order)] if order != sorted(order) else row
+
+
+def _guarded(tensors: list) -> jax.Array:
+    """Squares of float32, and where those have left its range each tensor again, over its largest entry."""
     squares = jnp.stack([jnp.sum(jnp.square(t)) for t in tensors])
     return jax.lax.cond(
         jnp.all((squares > SMALLEST) & (squares < LARGEST)),

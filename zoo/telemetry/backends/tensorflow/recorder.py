@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zoo.telemetry.backends.recorder import LARGEST, SMALLEST, StatefulRing, Tap
+from zoo.telemetry.backends.recorder import LARGEST, SMALL, SMALLEST, StatefulRing, Tap
 from zoo.telemetry.keras_private import clipped, trained_by
 from zoo.telemetry.layers import replaced
-
-SMALL = 2**16  # entries; larger tensors take longer to convert to float64 than to guard
 
 
 class Recorder(StatefulRing):
