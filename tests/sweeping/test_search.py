@@ -194,6 +194,16 @@ def test_several_objectives(train):
     assert done.stdout.count("best      val_accuracy ") == len(study.best_trials)
 
 
+@pytest.mark.parametrize("launcher", ["basic", "ray"])
+def test_another_launcher_does_as_many_trials(launcher, train):
+    if launcher == "ray":
+        pytest.importorskip("ray")
+    train(*SEARCH, *SMALL, "epochs=1", "hydra.sweeper.n_trials=2", f"hydra/launcher={launcher}")
+    folder, study = study_of(train)
+    assert states(study) == ["COMPLETE"] * 2
+    assert [summary(folder, t.number)["metrics"]["val_loss"] for t in study.trials] == [t.value for t in study.trials]
+
+
 def test_the_report_of_a_sweeps_folder_has_importances_and_slices(train):
     words = ("-m", "hydra/sweeper=optuna", "optimizer.learning_rate=tag(log, interval(1e-3, 1e-1))")
     train(*words, "model.width=range(4,40,4)", *SMALL[1:], "epochs=1", "hydra.sweeper.n_trials=6")
