@@ -1,6 +1,6 @@
 """Which part of a sweep's job takes how much of the processor: used by `sweeps.py --parts`.
 
-    python benchmarks/sweep_parts.py again 12 FOLDER    # or anew: nothing that was compiled before is used; or packed
+    python benchmarks/sweep_parts.py again 12 FOLDER WORD ...    # or anew: nothing that was compiled is used; or packed
 
 Does so many jobs of a sweep in this one process, as a worker does, on one thread, and prints the processor seconds of
 each part as JSON: means over all jobs but the first, or over those of a second pack. A part does not count those within
@@ -19,8 +19,6 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", 
 os.environ |= dict.fromkeys(THREADS, "1") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-
-EPOCHS = int(os.environ.get("EPOCHS", "3"))
 
 seconds: dict[str, float] = collections.defaultdict(float)
 within: list[float] = []
@@ -46,7 +44,7 @@ def timed(owner, name: str, part: str) -> None:
 
 
 def main() -> None:
-    way, jobs, home = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    way, jobs, home, given = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]
     os.environ["GRADIENT_ZOO_HOME"] = str(home)
     import hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -87,7 +85,6 @@ def main() -> None:
         timed(owner, name, part)
     with hydra.initialize_config_dir(CONF, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        given = [f"epochs={EPOCHS}", "verbose=0"]
         words = [f"seed=range({jobs})", *given, f"hydra.sweep.dir={home}/mlruns/sweeps/parts"]
         config = loader.load_configuration("config", [*words, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
         began = time.process_time()
