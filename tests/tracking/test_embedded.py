@@ -14,6 +14,9 @@ from processes import begun
 
 from zoo.errors import UserError
 from zoo.tracking import embedded
+from zoo.tracking.delivery import deliver
+from zoo.tracking.journal import Journal
+from zoo.tracking.store import Store
 
 SMALL = ("epochs=1", "model.depth=1", "model.width=8", "verbose=0", "pictures=false")
 ENSURE = "import sys; from pathlib import Path; from zoo.tracking import embedded; embedded.ensure(Path(sys.argv[1]))"
@@ -116,3 +119,19 @@ def test_an_empty_file_is_made_anew_and_the_runs_on_disk_are_not_forgotten(train
     assert len(train.recorded()) == 1
     assert train.module("zoo.tracking", "restore").stdout == "1 run brought in that the store did not have\n"
     assert sorted(run.data.params["seed"] for run in train.recorded()) == ["0", "1"]
+
+
+def test_what_the_store_refuses_takes_nothing_with_it(tmp_path):
+    store, journal = Store(tmp_path, "refusing"), Journal(tmp_path / "run")
+    journal.append("create", name="run", tags={"journal": "key", "kind": "run"}, time=1)
+    journal.append("params", values={f"param.{k}": str(k) for k in range(150)})
+    journal.append("points", points=[("loss", 1.0, 1)], time=1)
+    journal.append("points", points=[("no name?", 1.0, 1)], time=1)
+    journal.append("points", points=[("accuracy", 0.5, 1)], time=1)
+    journal.append("tags", values={"verdict": "healthy"})
+    journal.append("end", status="FINISHED", time=2)
+    refused = deliver(journal, store, tmp_path / "run")
+    assert len(refused) == 1 and not journal.pending
+    run = store.client.get_run(journal.run_id or "")
+    assert run.info.status == "FINISHED" and run.data.tags["verdict"] == "healthy"
+    assert run.data.metrics == {"loss": 1.0, "accuracy": 0.5} and len(run.data.params) == 150

@@ -1,5 +1,6 @@
 """From a run's journal to the store: in order, in a thread of its own, and once however often it is tried."""
 
+import collections
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from zoo.tracking.store import Store
 
 REST = 1.0  # seconds between two deliveries: epochs may be short, and a request costs more than what it carries
 LONGEST_REST = 60.0  # between two tries at a store that does not answer
-POINTS, PARAMS = 1000, 100  # as many as MLflow takes in one request
+MOST = {"points": 800, "params": 100, "tags": 100}  # that go in one request: of all together MLflow takes 1,000
 NAME, TAG, PARAM = 250, 5000, 6000  # letters that it takes
 # What the store says of an entry that it will never take.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
@@ -38,9 +39,9 @@ def deliver(journal: Journal, store: Store, folder: Path, stopped: Callable[[], 
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    refused, lost_at = [], None
+    refused, lost_at, singly = [], None, 0
     while journal.pending and not stopped():
-        entries = list(_together(journal))
+        entries = list(_together(journal))[: 1 if singly else None]
         try:
             if not _send(entries, journal, store, folder, stopped):
                 break
@@ -51,7 +52,11 @@ def deliver(journal: Journal, store: Store, folder: Path, stopped: Callable[[], 
                 continue
             if not _for_good(error):
                 raise StoreError(store.uri, reason) from error
+            if len({entry["op"] for entry in entries}) > 1:  # which of them it will not take is not said
+                singly = len(entries)
+                continue
             refused.append(reason)
+        singly = max(0, singly - len(entries))
         journal.advance(len(entries))
     return refused
 
@@ -63,13 +68,14 @@ def _for_good(error: Exception) -> bool:
 
 def _together(journal: Journal) -> Iterator[dict]:
     """Yield the first pending entry, and the entries after it that go into the same request."""
-    points = 0
+    counts: collections.Counter[str] = collections.Counter()
     for i, entry in enumerate(list(journal.pending)):
-        points += len(entry.get("points", ()))
-        if i and (entry["op"] != "points" or points > POINTS):
+        op = entry["op"]
+        counts[op] += len(entry.get("points", entry.get("values", ())))
+        if i and (op not in MOST or counts[op] > MOST[op]):
             return
         yield entry
-        if entry["op"] != "points":
+        if op not in MOST:
             return
 
 
@@ -87,18 +93,18 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
             journal.run_id = known or store.create(entry["name"][:NAME], _cut(entry["tags"], TAG), entry["time"])
             if entry.get("again"):
                 store.delete_replaced(folder, but=journal.run_id)
-        case "points":
+        case "points" | "params" | "tags":  # each request costs more than what it carries
             metrics = [
-                Metric(name, value, entry["time"], step) for entry in entries for name, value, step in entry["points"]
+                Metric(name, value, entry["time"], step)
+                for entry in entries
+                for name, value, step in entry.get("points", ())
             ]
-            for start in range(0, len(metrics), POINTS):
-                client.log_batch(run_id, metrics=metrics[start : start + POINTS])
-        case "params":
-            params = [Param(key, value) for key, value in _cut(entry["values"], PARAM).items()]
-            for start in range(0, len(params), PARAMS):
-                client.log_batch(run_id, params=params[start : start + PARAMS])
-        case "tags":
-            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in _cut(entry["values"], TAG).items()])
+            params = [Param(*pair) for pair in _values(entries, "params", PARAM).items()]
+            tags = [RunTag(*pair) for pair in _values(entries, "tags", TAG).items()]
+            groups = {"points": metrics, "params": params, "tags": tags}
+            for k in range(max(-(-len(group) // MOST[op]) for op, group in groups.items())):
+                parts = (group[k * MOST[op] : (k + 1) * MOST[op]] for op, group in groups.items())
+                client.log_batch(run_id, *parts)
         case "files":
             # Those that are sent are taken off: a server that loses some answers gets all of them all the same.
             while entry["names"]:
@@ -114,6 +120,11 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
             if not store.embedded and journal.key:
                 store.delete_others(journal.key, run_id)
     return True
+
+
+def _values(entries: list[dict], op: str, letters: int) -> dict[str, str]:
+    """Return the values of all entries of a kind; of one name the last."""
+    return _cut({key: text for entry in entries if entry["op"] == op for key, text in entry["values"].items()}, letters)
 
 
 def _cut(texts: dict[str, str], letters: int) -> dict[str, str]:
