@@ -151,7 +151,7 @@ def line(kind: int, home: Path) -> tuple[list[float], int]:
     apart = np.max([difference(*pair) for pair in pairs], 0)
     alone = difference(home / "nudged" / str(kind) / "0", home / "alone" / str(kind) / "0")
     equal = sum(verdict(a) == verdict(b) for a, b in pairs)
-    said = re.sub(r"\S*_\S*\.|optimizer\.|regularizer\.|schedule\.|clipping\.", "", KINDS[kind])
+    said = re.sub(r"\b\w+\.(?=[a-z_]+=)", "", KINDS[kind])
     print(row(said, [*apart, *alone], equal, 1), flush=True)
     return [*apart, *alone], equal
 
