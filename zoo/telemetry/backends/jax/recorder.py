@@ -188,7 +188,8 @@ def _write(buffer, count, row):
 def norms(tensors: list) -> jax.Array:
     """L2 norm of each tensor: (n,) float32, right over the whole range of float32."""
     tensors = [jnp.asarray(t, jnp.float32) for t in tensors]
-    small = [i for i, t in enumerate(tensors) if t.size <= SMALL]
+    most = 0 if jax.default_backend() == "tpu" else SMALL  # it has no float64
+    small = [i for i, t in enumerate(tensors) if t.size <= most]
     large = sorted(set(range(len(tensors))) - set(small))
     rows = []
     if small:
