@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "telemetry": set(),  # the library: it can be lifted out
     "checkup": {"telemetry"},
     "repairing": {"telemetry", "checkup"},
-    "models": {"errors"},
+    "models": {"errors", "keys"},
     "data": {"errors", "keys", "startup"},
     "archive": {"errors", "config", "telemetry"},
     "tracking": {"errors", "config", "startup", "telemetry", "archive"},
@@ -40,6 +40,18 @@ MAY_IMPORT = {
         *NAMED,
     },
     "check": {"errors", "startup", "models", "checkup", "archive"},  # python -m zoo.check
+    "evaluate": {  # python -m zoo.evaluate
+        "errors",
+        "config",
+        "keys",
+        "startup",
+        "telemetry",
+        "models",
+        "data",
+        "archive",
+        "report",
+        "running",
+    },
     "testing": {"checkup"},
     "sweeping": {
         "errors",

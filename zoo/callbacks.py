@@ -1,5 +1,7 @@
 """Keras callbacks that configs name."""
 
+import sys
+
 import keras
 
 from zoo.telemetry.gradients import GradientNorms
@@ -26,3 +28,20 @@ class StopWhenHopeless(keras.callbacks.Callback):
         if verdict.name != "healthy" and verdict.confidence >= self.confidence:
             self.verdict = verdict
             self.model.stop_training = True  # pyright: ignore[reportOptionalMemberAccess]  Keras has set it
+
+
+class BestModel(keras.callbacks.EarlyStopping):
+    """Remembers the weights of the epoch in which a metric was best, and leaves the training alone.
+
+    Keras' `EarlyStopping` compares and remembers; `zoo.running.kept` writes them to `best.keras`.
+
+    Args:
+        objective: a metric of each epoch.
+    """
+
+    def __init__(self, objective: str = "val_loss"):
+        mode = "max" if objective.endswith("accuracy") else "min" if objective.endswith(("loss", "rmse")) else "auto"
+        super().__init__(monitor=objective, mode=mode, patience=sys.maxsize, restore_best_weights=True)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        pass  # the model stays as it is after the last epoch

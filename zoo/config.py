@@ -5,6 +5,7 @@ before anything heavy is imported, so that a slip of the finger costs a fraction
 """
 
 import dataclasses
+import importlib.util
 import math
 import os
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from zoo.errors import UserError
-from zoo.keys import KEYS, shown
+from zoo.keys import KEYS, model_file, shown
 from zoo.refusals import unknown
 
 PACKAGE = Path(__file__).resolve().parent
@@ -59,6 +60,7 @@ class Config:
     epochs: int = MISSING
     batch_size: int = MISSING
     steps_per_execution: int | None = MISSING
+    class_weight: Any = MISSING
     rate_factor: float = MISSING
     precision: str = MISSING
     jit_compile: Any = MISSING
@@ -138,7 +140,7 @@ NEEDED = (
     *(f"{name}._target_" for name in ("activation", "optimizer", "loss", "data", "model")),
 )
 OURS = ("zoo.", "keras.")  # whose parameters are known; a person's own function takes what it likes
-CHECKED = ("objective", "resume", "steps")  # below, as they are of no one type
+CHECKED = ("objective", "resume", "steps", "class_weight")  # below, as they are of no one type
 PARTS = ("", "val_", "test_")
 METRICS = tuple(part + name for part in PARTS for name in ("loss", "accuracy", "rmse"))
 BEFOREHAND = (*METRICS, "learning_rate", "seconds", "parameters")  # what our runs may record, as far as is known before
@@ -153,6 +155,7 @@ def check(cfg: DictConfig) -> None:
     given: Any = OmegaConf.to_container(cfg, resolve=False)
     given.pop("hydra", None)
     _check_complete(given)
+    _check_class_weight(given.pop("class_weight"))
     for key, value, target in _values(given):
         _check_value(cfg, key, value, target)
     if cfg.get("steps") is not None:
@@ -162,6 +165,10 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"resume={cfg.resume}: it must be true, false or the folder of a run.")
     _check_objectives(cfg)
     _check_folds(cfg)
+    if isinstance(models := OmegaConf.select(cfg, "tracking.models"), str) and models not in ("best", "all", "none"):
+        raise UserError(KEYS["tracking.models"].fault("tracking.models", models))
+    if "best_model" in cfg.callbacks and objectives(cfg)[0].startswith(("test_", "seconds", "parameters")):
+        raise UserError(f"callbacks: best_model goes by a metric of each epoch, not objective={cfg.objective}.")
     gentler = OmegaConf.select(cfg, "gentler")
     if gentler and (gentler.epoch or cfg.epochs) >= cfg.epochs:
         raise UserError(f"gentler.epoch={gentler.epoch}: say after which of the {cfg.epochs} epochs it goes on gently.")
@@ -234,6 +241,14 @@ def _check_objectives(cfg: DictConfig) -> None:
                 raise UserError(f"objective={name}: choose one of {', '.join(BEFOREHAND)}.")
 
 
+def _check_class_weight(weights: Any) -> None:
+    each = weights.values() if isinstance(weights, dict) else ()
+    numbers = all(isinstance(w, int | float) and not isinstance(w, bool) and math.isfinite(w) and w >= 0 for w in each)
+    if weights not in (None, "balanced") and not (each and numbers):
+        told = "say balanced, or a weight of each class, class_weight={0:1.0,1:5.0}, or null"
+        raise UserError(f"class_weight={shown(weights)}: {told}.")
+
+
 def _check_folds(cfg: DictConfig) -> None:
     fold, folds = OmegaConf.select(cfg, "data.fold"), OmegaConf.select(cfg, "data.folds")
     if not isinstance(fold, int) or not isinstance(folds, int):
@@ -269,14 +284,27 @@ def check_files(cfg: DictConfig) -> None:
         found, kind = Path(path).expanduser(), "folder" if target == "zoo.data.image_folder" else "file"
         if not (found.is_dir() if kind == "folder" else found.is_file()):
             raise UserError(f"data.path={path}: there is no {kind} {found.absolute()}.")
+    for name in ("wandb", "trackio"):
+        if name in cfg.callbacks and importlib.util.find_spec(name) is None:
+            raise UserError(f"callbacks: {name} is not installed: pip install {name}.")
     for key in ("model.path", "model.weights"):
         path = OmegaConf.select(cfg, key)
         if not str(cfg.model._target_).startswith("zoo.") or path in (None, "imagenet"):
             continue
-        if not Path(path).expanduser().is_file():
+        if key == "model.path" and Path(path).expanduser().is_dir():
+            if not model_file(path).is_file():
+                raise UserError(f"{key}={path}: that folder has no {model_file(path).name}: its run kept no model.")
+        elif not Path(path).expanduser().is_file():
             raise UserError(
-                f"{key}={path}: there is no such file; give {'FILE.keras' if key == 'model.path' else FILES}."
+                f"{key}={path}: there is no such file; give "
+                f"{'FILE.keras or RUN_FOLDER' if key == 'model.path' else FILES}."
             )
+
+
+def models_kept(cfg: DictConfig) -> int | None:
+    """Return of how many of a sweep's runs the models are kept; `None`: of all. A run of its own keeps its unless 0."""
+    chosen = OmegaConf.select(cfg, "tracking.models", default="best")
+    return {"best": 1, "all": None, "none": 0}[chosen] if isinstance(chosen, str) else chosen
 
 
 def objectives(cfg: DictConfig) -> list[str]:

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -123,6 +124,10 @@ KEYS: dict[str, Takes] = {
     "callbacks.early_stopping.patience": _whole(0),
     "callbacks.early_stopping.restore_best_weights": FLAG,
     "callbacks.gradient_norms.updates": FLAG,
+    "callbacks.trackio.package": _one_of("wandb", "trackio"),
+    "callbacks.trackio.project": _text("a name"),
+    "callbacks.wandb.package": _one_of("wandb", "trackio"),
+    "callbacks.wandb.project": _text("a name"),
     "callbacks.stop_when_hopeless.confidence": _number(0, 1),
     "clipping.clipvalue": _number("0"),
     "clipping.clipnorm": _number("0"),
@@ -175,7 +180,7 @@ KEYS: dict[str, Takes] = {
     "model.pooling": _one_of("average", "max"),
     "model.shortcut": _one_of("A", "B", "plain"),
     "model.weights": FILE,
-    "model.path": _text("the path of a file"),
+    "model.path": _text("the path of a file or of a run's folder"),
     "normalization.epsilon": _number("0"),
     "normalization.groups": _whole(1),
     "optimizer.learning_rate": _number(0),
@@ -205,7 +210,14 @@ KEYS: dict[str, Takes] = {
     "tracking.enabled": FLAG,
     "tracking.uri": _text("the address of a store", null=True),
     "tracking.experiment": _text("a name"),
+    "tracking.models": Takes("choose best, all, none, or how many of the best", (str, int), 1),
 }
+
+
+def model_file(path: str) -> Path:
+    """Return the file that `model.path` names: itself, or of a run's folder the model that the run left."""
+    found = Path(path).expanduser()
+    return found / "model.keras" if found.is_dir() else found
 
 
 def meant(word: str, known: Iterable[str]) -> str | None:

@@ -1,5 +1,7 @@
 """Losses and what knowing nothing costs."""
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 from keras import ops
@@ -43,7 +45,9 @@ def threshold(loss: keras.losses.Loss) -> float:
     return 0.5 if probability or isinstance(loss, DISTANCES) else 0.0
 
 
-def constant_loss(loss: keras.losses.Loss, y: np.ndarray, task: str) -> float | None:
+def constant_loss(
+    loss: keras.losses.Loss, y: np.ndarray, task: str, weights: Mapping[int, float] | None = None
+) -> float | None:
     """Return the loss of the best prediction that does not look at the input; `None` for a loss not known here.
 
     From labels and a formula alone, before any model has answered. The probe (`zoo.telemetry.answers`) tries constants
@@ -53,20 +57,25 @@ def constant_loss(loss: keras.losses.Loss, y: np.ndarray, task: str) -> float | 
         loss: as given to `compile`.
         y: (n,) class numbers, (n, 1) zeros and ones, or (n, k) numbers.
         task: "categorical", "binary" or "regression".
+        weights: in the loss of each class 0, 1, ..., if it has some.
     """
-    if task == "categorical":
+    weight = 1.0
+    if task in ("categorical", "binary"):
         shares = np.bincount(np.asarray(y).ravel().astype(int)) / len(y)
-        shares = shares[shares > 0]
-    elif task == "binary":
-        shares = np.array([1 - np.mean(y), np.mean(y)])
+        if weights is not None:
+            shares = shares * np.array([weights[label] for label in range(len(shares))])
+            weight = float(shares.sum())
+            shares = shares / weight if weight else shares
         shares = shares[shares > 0]
     else:
         return _variance(y) if isinstance(loss, keras.losses.MeanSquaredError) else None
     if isinstance(loss, (keras.losses.SparseCategoricalCrossentropy, keras.losses.BinaryCrossentropy)):
-        return float(-np.sum(shares * np.log(shares)))
+        return weight * float(-np.sum(shares * np.log(shares)))
     if isinstance(loss, OneHot) and isinstance(loss.loss, keras.losses.MeanSquaredError):
-        return float(np.mean(shares * (1 - shares)))
-    return _variance(y) if isinstance(loss, keras.losses.MeanSquaredError) else None
+        return weight * float(np.mean(shares * (1 - shares)))
+    if not isinstance(loss, keras.losses.MeanSquaredError):
+        return None
+    return _variance(y) if weights is None or len(shares) < 2 else weight * float(np.prod(shares))
 
 
 def _variance(y: np.ndarray) -> float:

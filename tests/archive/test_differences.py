@@ -13,7 +13,7 @@ from zoo.config import CONF
 from zoo.report import text as report
 from zoo.report.entries import entry_of, settings
 from zoo.telemetry.findings import Verdict
-from zoo.tracking.store import flatten
+from zoo.tracking.store import flatten, parameters_of
 
 
 def recorded(*words: str, accuracy: float = 0.5, choices: bool = True, **changes: object) -> tuple[Summary, dict]:
@@ -142,3 +142,17 @@ def test_the_command_puts_two_settings_of_three_runs_into_two_rows(train, tmp_pa
     assert sorted(row[:3] for row in rows) == [["relu", "he_normal", "2"], ["sigmoid", "zeros", "1"]]
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert page.count("<small>of 2</small>") == 2 and "<small>of 3</small>" not in page
+
+
+def test_runs_recorded_by_an_earlier_version_stand_beside_those_of_this_one():
+    def as_now(*words: str) -> tuple[Summary, dict]:
+        summary, _ = recorded(*words)
+        with hydra.initialize_config_dir(CONF, version_base="1.3"):
+            config = OmegaConf.to_container(hydra.compose("config", [*words]))
+        return summary, parameters_of(config, summary.choices) | {"parameters": "21450"}
+
+    assert compared(recorded("seed=0"), as_now("seed=1"))[1] == ["seed"]
+    assert compared(as_now("seed=0"), as_now("seed=1", "model.depth=2"))[1] == ["seed", "model.depth"]
+    _, keys, rows = compared(recorded("seed=0"), as_now("seed=0", "optimizer.learning_rate=0.5", "optimizer=sgd"))
+    assert sorted(keys) == ["optimizer", "optimizer.learning_rate"]
+    assert len(rows) == 2

@@ -57,7 +57,13 @@ def test_the_store_tells_everything_about_the_run(default_run, root):
     data = run.data
     assert run.info.status == "FINISHED"
     assert data.params["model.depth"] == "5"
-    assert data.params["optimizer.learning_rate"] == "0.001"
+    assert data.params["learning_rate"] == "0.001"
+    named = {"model": "mlp", "data": "digits", "optimizer": "adam", "callbacks": "[gradient_norms,probe]"}
+    assert named.items() <= data.params.items()
+    assert not [name for name in data.params if name.rpartition(".")[2].startswith("_")]
+    (trained_on,) = run.inputs.dataset_inputs
+    assert (trained_on.dataset.name, len(trained_on.dataset.digest)) == ("digits", 8)
+    assert data.tags["mlflow.source.name"] == "train.py"
     assert data.params["seed"] == "0"
     assert data.params["parameters"] == str(summary["parameters"])
     assert data.tags["verdict"] == "healthy"

@@ -65,7 +65,7 @@ def test_a_search_by_the_validation_metric(train):
     words = ("hydra/sweeper=optuna", "optimizer.learning_rate=interval(0.0001,0.1)", "hydra.sweeper.n_trials=3")
     done = train("-m", *words, "objective=val_accuracy", *SMALL)
     runs = train.recorded()
-    assert len({r.data.params["optimizer.learning_rate"] for r in runs}) == 3
+    assert len({r.data.params["learning_rate"] for r in runs}) == 3
     assert len(re.findall(r"^\d/3  optimizer\.learning_rate=0\.0*[1-9]\d{0,3} ", done.stdout, re.MULTILINE)) == 3
     best = max(r.data.metrics["val_accuracy"] for r in runs)
     assert f"best      val_accuracy {best:.4g}: optimizer.learning_rate=" in done.stdout

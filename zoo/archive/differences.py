@@ -31,10 +31,14 @@ def settings_of(summary: Summary, params: Mapping[str, str]) -> Settings:
     choices = {g: choice or "" for g, choice in summary.choices.items() if g not in WITHOUT_EFFECT}
     values = {key: WORDS.get(value, value) for key, value in params.items() if key.partition(".")[0] not in LEFT_OUT}
     values = {key: value for key, value in values.items() if value != "{}"}  # a choice without keys, such as none
-    callbacks = sorted({key.split(".")[1] for key in values if key.startswith("callbacks.")})
+    callbacks = values.pop("callbacks", None)
+    if callbacks is None:  # as earlier versions recorded them
+        callbacks = f"[{','.join(sorted({key.split('.')[1] for key in values if key.startswith('callbacks.')}))}]"
+    if "learning_rate" in values:
+        values["optimizer.learning_rate"] = values.pop("learning_rate")
     given = {key.lstrip("+"): value for key, value in summary.chosen.items()}
     given = {key: value for key, value in given.items() if key.partition(".")[0] not in WITHOUT_EFFECT}
-    return {**given, **values, **choices, "callbacks": f"[{','.join(callbacks)}]"}
+    return {**given, **values, **choices, "callbacks": callbacks}
 
 
 def differing_keys(runs: Sequence[Settings], chosen: Iterable[str]) -> list[str]:
@@ -78,12 +82,18 @@ def told_apart(summaries: Sequence[Summary], params: Sequence[Mapping[str, str]]
         params: of each in the store.
     """
     runs = [settings_of(*pair) for pair in zip(summaries, params, strict=True)]
+    if not all(any(map(_of_function, run)) for run in runs):  # only earlier versions recorded the names of functions
+        runs = [{key: value for key, value in run.items() if not _of_function(key)} for run in runs]
     chosen = [key.lstrip("+") for summary in summaries for key in summary.chosen]
     keys = differing_keys(runs, [key for key in chosen if key.partition(".")[0] not in WITHOUT_EFFECT])
     return [
         dataclasses.replace(summary, overrides=[f"{key}={run.get(key, '')}" for key in keys])
         for summary, run in zip(summaries, runs, strict=True)
     ], keys
+
+
+def _of_function(key: str) -> bool:
+    return key.rpartition(".")[2].startswith("_")
 
 
 def varying(jobs: list[list[str]]) -> list[str]:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import yaml
 from zoo.archive.summary import Summary
 from zoo.telemetry.history import GradientHistory
 from zoo.telemetry.page.told import shown_of
+
+DATA = "data.json"  # which data a run was trained on, and what is done to others to test its model on them
 
 
 @dataclasses.dataclass
@@ -87,6 +90,15 @@ def read_run(folder: str | Path) -> RunFolder:
         probes=found("probes.npz", _read_arrays, None),
         epochs=found("history.csv", read_columns, {}),
     )
+
+
+def data_of(folder: Path) -> dict[str, Any]:
+    """Return what a run left about its data, as `data.json` has it; nothing where that is not there, or not whole."""
+    try:
+        content = json.loads((folder / DATA).read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -68,6 +68,8 @@ class Summary:
         stopped: why it ended before its last epoch: "hopeless", "not finite", "pruned" or `None`.
         arriving: what share of the output's gradient reached the first layer, before the first step and at the end.
         origin: git commit and versions of packages, as the store's tags name them.
+        signature: shapes of what the model takes and gives, {"inputs": [-1, 8, 8, 1], "outputs": [-1, 10]}, all of them
+            float32; of a run that kept its model.
     """
 
     folder: Path
@@ -87,6 +89,7 @@ class Summary:
     stopped: str | None = None
     arriving: Sequence[float] | None = None
     origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    signature: Mapping[str, Sequence[int]] | None = None
 
     @property
     def finished(self) -> bool:

@@ -102,6 +102,29 @@ def check_parts(name: str, parts: dict[str, Part], task: str, files: bool) -> tu
     return {part: (x, y[:, None].astype(np.float32)) for part, (x, y) in checked.items()}, task, 1
 
 
+def check_other(name: str, part: Part, task: str, files: bool) -> Part:
+    """Return a part on which a model is tested that was trained on others: x and y as of `check_parts`, labels (n,)."""
+    x, y = (np.asarray(array) for array in part)
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
+        raise UserError(f"{name}: x is {x.shape}, y is {y.shape}: give as many labels as samples, one or more.")
+    x = x if files else _check_x(x, name)
+    return x, _check_targets(y, name) if task == "regression" else _check_labels(y, name)
+
+
+def check_classes_known(
+    name: str, y: np.ndarray, named: tuple[str, ...] | None, known: tuple[str, ...] | None, classes: int
+) -> np.ndarray:
+    """Return (n,) labels as a model has them that was trained on classes called `known`, where they are `named`."""
+    if named is not None and known is not None:
+        if strange := [found for found in named if found not in known]:
+            raise UserError(f"{name}: the run was trained on no class {strange[0]}, but on {', '.join(known[:10])}.")
+        return np.array([known.index(found) for found in named], np.int32)[y]
+    count = max(classes, 2)
+    if y.max() >= count:
+        raise UserError(f"{name}: it holds class {y.max()}, and the run was trained on 0 to {count - 1}.")
+    return y
+
+
 def _check_x(x: np.ndarray, where: str) -> np.ndarray:
     if x.dtype.kind not in "biuf":
         raise UserError(f"{where}: x is of type {x.dtype}: give numbers.")

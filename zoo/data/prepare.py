@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 TEST_SHARE, TEST_SEED = 0.2, 0  # where no test part comes with the data: the same one whatever the run's seed
 CHUNK = 100  # samples scaled at a time: small enough to stay in the processor's cache
 ESTIMATE = 1000  # training files from which a stream's mean and deviation are estimated
+DIGESTED = 10_000  # samples of each part that a digest is of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class Source:
         maximum: the largest value x can take, where its type does not tell.
         class_names: of the labels 0, 1, ...
         image_size: (h, w) that image files are resized to; `None`: x holds the data itself.
+        columns: of a table, what its features are called.
     """
 
     name: str
@@ -46,6 +49,58 @@ class Source:
     maximum: float | None = None
     class_names: tuple[str, ...] | None = None
     image_size: tuple[int, int] | None = None
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def digest(self) -> str:
+        """Eight letters that tell the data from others, whatever is split or scaled of them."""
+        digest = hashlib.blake2b(digest_size=4)
+        for array in (array for part in (self.train, self.test, self.validation) for array in part or ()):
+            head = np.ascontiguousarray(np.asarray(array)[:DIGESTED])
+            digest.update(f"{np.shape(array)} {head.dtype}".encode())
+            digest.update(head.tobytes())
+        return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fitted:
+    """What was found out of a training part, and is done to any other data that its model is to be tested on.
+
+    Attributes:
+        task: "categorical", "binary" or "regression".
+        input_shape: of one sample.
+        classes: output units.
+        class_names: of the labels 0, 1, ..., or `None`.
+        columns: of a table the features, in their order.
+        shift, scale: x becomes (x - shift) / scale; numbers, or (c,).
+    """
+
+    task: str
+    input_shape: tuple[int, ...]
+    classes: int
+    class_names: tuple[str, ...] | None
+    columns: tuple[str, ...] | None
+    shift: np.ndarray | float
+    scale: np.ndarray | float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `of_json` makes the same of."""
+        arrays = {name: np.asarray(getattr(self, name)).tolist() for name in ("shift", "scale")}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | arrays
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> "Fitted":
+        """Return it as it was.
+
+        Raises:
+            KeyError, TypeError, ValueError: for what `as_json` did not make.
+        """
+        found = {field.name: content[field.name] for field in dataclasses.fields(cls)}
+        for name in ("input_shape", "class_names", "columns"):
+            found[name] = found[name] if found[name] is None else tuple(found[name])
+        for name in ("shift", "scale"):
+            found[name] = np.asarray(found[name], np.float64)
+        return cls(**found)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,6 +122,9 @@ class Dataset:
         rows: (train_size,) int64, where each training sample stands in the source's own training part.
         stream: of the training part; `stream(epoch=, endless=)` is what training sees.
         files: the paths that a stream reads; empty for arrays.
+        name, digest: of the source.
+        samples: how many each part has.
+        fitted: what is done to other data that a model trained on these is tested on.
     """
 
     train: "Part | tf.data.Dataset" = dataclasses.field(repr=False)
@@ -83,13 +141,25 @@ class Dataset:
     rows: np.ndarray = dataclasses.field(repr=False)
     stream: streams.TrainingStream = dataclasses.field(repr=False)
     files: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], str), repr=False)
+    name: str
+    digest: str
+    samples: Mapping[str, int]
+    fitted: Fitted = dataclasses.field(repr=False)
 
     @property
     def steps(self) -> int:
         """Batches in an epoch, the last of which may be smaller."""
         return math.ceil(self.train_size / self.batch_size)
 
-    def fit_arguments(self, epoch: int = 0, steps_per_execution: int = 1) -> dict:
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a run's `data.json` says: name, digest and samples of the data, and `fitted`."""
+        about = {"name": self.name, "digest": self.digest, "samples": dict(self.samples)}
+        return about | self.fitted.as_json()
+
+    def fit_arguments(
+        self, epoch: int = 0, steps_per_execution: int = 1, class_weight: Mapping[int, float] | None = None
+    ) -> dict:
         """Return what `model.fit` takes of the data: `model.fit(**data.fit_arguments(), epochs=10)`.
 
         Which samples a step sees, and how they are augmented, follows from the seed, the epoch and the step alone:
@@ -98,6 +168,7 @@ class Dataset:
         Args:
             epoch: where training starts, counted from 0; it is among the arguments, as `initial_epoch`.
             steps_per_execution: as the model was compiled with.
+            class_weight: of each class 0, 1, ... in the training's loss, as Keras has it; the validation's is without.
 
         Raises:
             UserError: a backend other than TensorFlow, and `steps_per_execution` does not divide the epoch's steps.
@@ -107,8 +178,16 @@ class Dataset:
         if not endless:
             check.check_steps(steps_per_execution, self.steps)
         validation = self._evaluated(self.validation)
+        x = self.stream(epoch=epoch, endless=endless)
+        more = {}
+        if class_weight is not None and isinstance(x, Iterator):  # to which Keras gives no weights
+            weights = np.array([class_weight[label] for label in sorted(class_weight)], np.float32)
+            x = ((x, y, weights[y.reshape(-1).astype(int)]) for x, y in x)
+        elif class_weight is not None:
+            more = {"class_weight": dict(class_weight)}
         return {
-            "x": self.stream(epoch=epoch, endless=endless),
+            "x": x,
+            **more,
             "steps_per_epoch": self.steps,
             "initial_epoch": epoch,
             "shuffle": False,
@@ -168,6 +247,7 @@ def prepare(
     shuffle: bool = True,
     seed: int = 0,
     batch_size: int = 32,
+    fitted: Fitted | None = None,
 ) -> Dataset:
     """Split, scale and augment a source's parts.
 
@@ -193,6 +273,8 @@ def prepare(
             were given.
         seed: of the split, the order of training, the augmentation and the noise.
         batch_size: samples a step.
+        fitted: of other data: then these are for a test alone, of all samples, or of the test part that comes with
+            them, and scaled and labelled as those are. Of the options above only `limit` and `batch_size` count.
 
     Raises:
         UserError: an option or the data cannot be used; the text names which and what to do.
@@ -201,6 +283,8 @@ def prepare(
     check.check_choice("augmentation", augmentation)
     check.check_choice("task", source.task)
     check.check_split(validation, folds, fold, limit, batch_size)
+    if fitted is not None:
+        return _for_test(source, fitted, limit, batch_size)
     if folds and source.validation is not None:
         raise UserError(f"data.folds={folds}: {source.name} has a validation part of its own: say data.folds=0.")
 
@@ -213,17 +297,64 @@ def prepare(
     if label_noise:
         parts["train"] = _with_noise(parts["train"], check.check_noise(label_noise, task), classes, seed)
     to_parts = _stream_files if source.image_size else _scale_arrays
+    training = {"augment": augmentation == "crop_flip", "seed": seed, "shuffle": shuffle}
+    shift, scale = _moments_of_files(source, parts, scaling) if source.image_size else _scaling(source, scaling, parts)
+    fitted = Fitted(
+        task,
+        (*source.image_size, 3) if source.image_size else parts["train"][0].shape[1:],
+        classes,
+        source.class_names if source.class_names and len(source.class_names) == classes else None,
+        source.columns,
+        shift,
+        scale,
+    )
     return Dataset(
-        **to_parts(source, parts, scaling, batch_size, augment=augmentation == "crop_flip", seed=seed, shuffle=shuffle),
-        input_shape=(*source.image_size, 3) if source.image_size else parts["train"][0].shape[1:],
+        **to_parts(source, parts, fitted, batch_size, **training),
+        input_shape=fitted.input_shape,
         classes=classes,
         task=task,
         train_size=len(parts["train"][1]),
-        class_names=source.class_names if source.class_names and len(source.class_names) == classes else None,
+        class_names=fitted.class_names,
+        name=source.name,
+        digest=source.digest,
+        samples={name: len(y) for name, (_, y) in parts.items()},
+        fitted=fitted,
         batch_size=batch_size,
         seed=seed,
         shuffle=shuffle,
         rows=rows,
+    )
+
+
+def _for_test(source: Source, fitted: Fitted, limit: int | None, batch_size: int) -> Dataset:
+    """Return a source's test part, or all of it where it has none, as each part of a data set, scaled as `fitted`."""
+    x, y = check.check_other(source.name, source.test or source.train, fitted.task, files=bool(source.image_size))
+    if fitted.task != "regression":
+        y = check.check_classes_known(source.name, y, source.class_names, fitted.class_names, fitted.classes)
+    x, y = x[:limit], y[:limit]
+    if fitted.task == "binary":
+        y = y.reshape(-1, 1).astype(np.float32)
+    shape = (*source.image_size, 3) if source.image_size else x.shape[1:]
+    if tuple(shape) != fitted.input_shape or (fitted.task == "regression" and y.shape[1] != fitted.classes):
+        raise UserError(
+            f"{source.name}: a sample is x {tuple(shape)}, y {y.shape[1:]}; the run was trained on x "
+            f"{fitted.input_shape}{f', y {(fitted.classes,)}' if fitted.task == 'regression' else ''}."
+        )
+    parts: dict[str, Part] = dict.fromkeys(("train", "validation", "test"), (x, y))
+    to_parts = _stream_files if source.image_size else _scale_arrays
+    return Dataset(
+        **to_parts(source, parts, fitted, batch_size, augment=False, seed=0, shuffle=False),
+        input_shape=fitted.input_shape,
+        classes=fitted.classes,
+        task=fitted.task,
+        train_size=len(y),
+        class_names=fitted.class_names,
+        batch_size=batch_size,
+        rows=np.arange(len(y)),
+        name=source.name,
+        digest=source.digest,
+        samples={"test": len(y)},
+        fitted=fitted,
     )
 
 
@@ -276,23 +407,15 @@ def _with_noise(part: Part, share: float, classes: int, seed: int) -> Part:
     return x, noisy
 
 
-def _scale_arrays(source: Source, parts: dict[str, Part], scaling: str, batch_size: int, **training) -> dict:
-    x = parts["train"][0]
-    if training["augment"] and x.ndim != 4:
+def _scale_arrays(source: Source, parts: dict[str, Part], fitted: Fitted, batch_size: int, **training) -> dict:
+    if training["augment"] and parts["train"][0].ndim != 4:
         raise UserError(f"data.augmentation=crop_flip needs images, {source.name} has vectors: choose none.")
-    shift, scale = _scaling(source, scaling, x)
-    scaled = {name: (_scale(x, shift, scale), y) for name, (x, y) in parts.items()}
+    scaled = {name: (_scale(x, fitted.shift, fitted.scale), y) for name, (x, y) in parts.items()}
     return {**scaled, "stream": streams.TrainingStream(*scaled["train"], batch_size, **training)}
 
 
-def _stream_files(source: Source, parts: dict[str, Part], scaling: str, batch_size: int, **training) -> dict:
-    options = {"image_size": source.image_size}
-    shift, scale = 0.0, 255.0 if scaling == "unit" else 1.0
-    if scaling == "standardize":
-        x, y = (array[:ESTIMATE] for array in parts["train"])  # in random order
-        with streams.reading(x):
-            shift, scale = _moments(images.numpy() for images, _ in streams.stream(x, y, 32, **options))
-    options |= {"shift": shift, "scale": scale}
+def _stream_files(source: Source, parts: dict[str, Part], fitted: Fitted, batch_size: int, **training) -> dict:
+    options = {"image_size": source.image_size, "shift": fitted.shift, "scale": fitted.scale}
     return {
         **{name: streams.stream(*part, batch_size, **options) for name, part in parts.items()},
         "files": np.concatenate([x for x, _ in parts.values()]),
@@ -303,7 +426,16 @@ def _stream_files(source: Source, parts: dict[str, Part], scaling: str, batch_si
 # Scaling: x becomes (x - shift) / scale.
 
 
-def _scaling(source: Source, scaling: str, x: np.ndarray) -> tuple:
+def _moments_of_files(source: Source, parts: dict[str, Part], scaling: str) -> tuple:
+    if scaling != "standardize":
+        return 0.0, 255.0 if scaling == "unit" else 1.0
+    x, y = (array[:ESTIMATE] for array in parts["train"])  # in random order
+    with streams.reading(x):
+        return _moments(images.numpy() for images, _ in streams.stream(x, y, 32, image_size=source.image_size))
+
+
+def _scaling(source: Source, scaling: str, parts: dict[str, Part]) -> tuple:
+    x = parts["train"][0]
     if scaling == "standardize":
         return _moments(x[i : i + CHUNK] for i in range(0, len(x), CHUNK))
     if scaling == "none":

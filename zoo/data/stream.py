@@ -189,6 +189,11 @@ class TrainingStream:
         self._made[endless] = made
         return made.begun(self._x, self._y, self._seed, epoch)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """(n,) int64 classes of the samples."""
+        return self._y.reshape(-1).astype(np.int64)
+
     def take_over(self, other: "TrainingStream") -> None:
         """Take the pipelines that `other` had made, of data of the same shapes, which is not iterated any more.
 

@@ -32,7 +32,7 @@ def table(path: str | None = None, target: str | None = None, task: str = "auto"
     """
     if path is None or target is None:
         raise UserError("data=table needs data.path=FILE.csv and data.target=COLUMN.")
-    frame = _read(path)
+    frame: Any = _read(path)
     columns = [str(column) for column in frame.columns]
     if target not in columns:
         close = meant(target, columns)
@@ -41,12 +41,21 @@ def table(path: str | None = None, target: str | None = None, task: str = "auto"
     frame.columns = columns
     if twice := {column for column in columns if columns.count(column) > 1}:
         raise UserError(f"{path}: several columns are called {_some(sorted(twice))}: give each a name of its own.")
-    x, y = frame.drop(columns=target), frame[target]
+    x: Any = frame.drop(columns=target)
+    y = frame[target]
+    if (fitted := options.get("fitted")) is not None and fitted.columns is not None:
+        if missing := [column for column in fitted.columns if column not in x.columns]:
+            raise UserError(f"{path}: the run was trained on the column {missing[0]} too, which is not there.")
+        x = x[list(fitted.columns)]
+        frame = frame[[*x.columns, target]]
     if x.empty:
         raise UserError(f"{path}: it has no row, or no column beside {target}: give some to tell it from.")
     _check_missing(frame, path)
     labels, names = _labels(y, task, path)
-    return prepare(Source(str(path), (_features(x, path), labels), task=task, class_names=names), **options)
+    columns = tuple(x.columns)
+    return prepare(
+        Source(str(path), (_features(x, path), labels), task=task, class_names=names, columns=columns), **options
+    )
 
 
 def _read(path: str) -> "pandas.DataFrame":
@@ -109,6 +118,8 @@ def _labels(y: Any, task: str, path: str) -> tuple[np.ndarray, tuple[str, ...] |
     if task == "auto" and number and y.nunique() > MOST_CLASSES * len(y):
         told = f"{path}: the column {y.name} holds {y.nunique()} different numbers: classes or not?"
         raise UserError(f"{told} Say data.task=regression loss=mse, or data.task=categorical.")
+    if number:
+        y = y.astype(np.int64)  # a class is called 1, whether the file says 1 or 1.0
     names, labels = np.unique(y.to_numpy() if number else y.astype(str).to_numpy(str), return_inverse=True)
     return labels.astype(np.int64), tuple(str(name) for name in names)
 

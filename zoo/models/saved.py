@@ -7,24 +7,26 @@ from typing import Any, cast
 import keras
 
 from zoo.errors import UserError
+from zoo.keys import model_file
 
 
 def saved(path: str, input_shape: tuple[int, ...] | None = None, classes: int | None = None) -> keras.Model:
-    """Load a model from a `.keras` file, without its optimizer; its outputs must be logits.
+    """Load a model from a `.keras` file, or from a run's folder, without its optimizer; its outputs must be logits.
 
     Keras' safe mode is on: a file that would run code of its own (a Lambda layer) is refused.
 
     Args:
-        path: of the file.
+        path: of the file, or the folder of a run that kept its model.
         input_shape: of one sample of the data.
         classes: outputs that the data asks for.
 
     Raises:
         UserError: if the file is not there, is not a Keras file, is refused by the safe mode, or does not fit the data.
     """
-    if not Path(path).is_file():
-        raise UserError(f"model.path={path}: there is no such file; give model.path=FILE.keras.")
-    model = loaded(path, called=f"model.path={path}")
+    file = model_file(path)
+    if not file.is_file():
+        raise UserError(f"model.path={path}: there is no such file; give model.path=FILE.keras or RUN_FOLDER.")
+    model = loaded(file, called=f"model.path={path}")
     _check_fit(path, model, input_shape, classes)
     return model
 

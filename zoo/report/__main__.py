@@ -1,6 +1,6 @@
 """Compare the recorded runs that a filter of MLflow's finds, as a sweep is compared; or once more those of a sweep.
 
-python -m zoo.report "params.data._target_ = 'zoo.data.digits' and tags.verdict != 'healthy'"
+python -m zoo.report "params.data = 'digits' and tags.verdict != 'healthy'"
 python -m zoo.report mlruns/sweeps/2026-11-30_12-00-00-000000
 """
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.archive.differences import REPEATS, gathered, mean_and_deviation, setting_of
+from zoo.archive.models import models_in
 from zoo.archive.summary import Metric, Summary
 from zoo.telemetry.findings import Verdict
 from zoo.telemetry.language import LABEL, label, named, padded, say, wrapped
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # they import Keras
 
 BAR = 32
 MOST_ROWS = 24
+MOST_MODELS = 6  # that are told one by one
 PIECES = re.compile(r"[^ _.]*[_.]|[^ _.]+| ")  # all of a column's head, parted where it may be broken
 
 
@@ -78,9 +80,50 @@ def run_block(summary: Summary, history: "GradientHistory | None", viewer: str |
             *profile_bars(history.layers, history.last_profile),
         ]
     lines += ["", f"{label('page')}{summary.folder / 'run.html'}", f"{label('files')}{summary.folder}"]
+    if told := models_told([summary.folder]):
+        lines.append(told)
     if viewer:
         lines.append(label("compare") + say("{viewer}   (MLflow on http://127.0.0.1:5000)", viewer=viewer))
     return "\n".join(lines)
+
+
+def models_told(folders: Sequence[Path]) -> str:
+    """Return lines with path and size of the models in these folders; of many how many there are, and their size."""
+    paths = [folder / name for folder in folders for name in models_in(folder)]
+    if len(paths) > MOST_MODELS:
+        size = sum(path.stat().st_size for path in paths)
+        return label("models") + say("{count}, {size} together", count=len(paths), size=size_told(size))
+    return "\n".join(f"{label('model')}{path} ({size_told(path.stat().st_size)})" for path in paths)
+
+
+def size_told(size: int) -> str:
+    """Return a number of bytes: `0.3 MB`."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
+
+
+def tested_block(file: Path, name: str, samples: int, metrics: Mapping[str, float], summary: Summary) -> str:
+    """Return what `python -m zoo.evaluate` prints.
+
+    Args:
+        file: of the model.
+        name: of the data.
+        samples: how many there were.
+        metrics: that it came to.
+        summary: of the run that left it.
+    """
+    own = {key[5:]: value for key, value in summary.metrics.items() if key.startswith("test_")}
+    lines = [
+        f"{label('model')}{file} ({size_told(file.stat().st_size)})",
+        label("data") + say("{name}: {samples:,} samples", name=name, samples=samples),
+        f"{label('test')}{_metrics_told(metrics)}",
+    ]
+    if own:
+        lines.append(label("run") + say("{metrics} on its own test part", metrics=_metrics_told(own)))
+    return "\n".join(lines)
+
+
+def _metrics_told(metrics: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()))
 
 
 def stopped_told(why: str | None) -> str:

@@ -9,18 +9,24 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from zoo.config import CONF, OURS, check_loss, compares_classes, resolved
+from zoo.config import CONF, OURS, check_loss, compares_classes, objectives, resolved
 from zoo.errors import UserError, explain
 from zoo.running import reuse
 
+if TYPE_CHECKING:
+    from zoo.data.prepare import Dataset, Fitted
+
 # Records are made before they are judged; other callbacks stay in between.
 CALLBACK_ORDER = {"gradient_norms": 0, "probe": 0, "stop_when_hopeless": 2}
-CALLBACKS_AN_EPOCH = {*CALLBACK_ORDER, "early_stopping"}  # they need not be called after every batch
+# They need not be called after every batch.
+CALLBACKS_AN_EPOCH = {*CALLBACK_ORDER, "early_stopping", "best_model", "tensorboard", "wandb", "trackio"}
 
 # A step that multiplies and adds fewer times than this in its forward pass is small: it takes milliseconds, of which
 # Python's call of it is a good part. No more of such steps share a call than a person would wait for.
@@ -28,8 +34,8 @@ SMALL_STEP = 1e8
 STEPS_A_CALL = 100
 
 
-def make_data(cfg: DictConfig):
-    """Return the `zoo.data.Dataset` that `cfg.data` names.
+def make_data(cfg: DictConfig, fitted: "Fitted | None" = None):
+    """Return the `zoo.data.Dataset` that `cfg.data` names; with `fitted` one for a test alone: see `zoo.data.prepare`.
 
     Where `cfg.data.task` is "auto", a loss that compares classes says that labels are meant, of whatever type they are.
 
@@ -39,6 +45,10 @@ def make_data(cfg: DictConfig):
     options = {"seed": cfg.seed, "batch_size": cfg.batch_size}
     if OmegaConf.select(cfg, "data.task") == "auto" and compares_classes(cfg):
         options["task"] = "categorical"
+    if fitted is not None:
+        options |= {"task": fitted.task} if "task" in cfg.data else {}
+        # Not through Hydra, which takes what it is handed for a part of the config.
+        return instantiate(cfg.data, **options, _partial_=True)(fitted=fitted)
     data = instantiate(cfg.data, **options)
     check_loss(cfg, data.task)
     return data
@@ -138,7 +148,7 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
     """
     import keras
 
-    from zoo import losses, optimizers, schedules
+    from zoo import optimizers, schedules
 
     cfg = copy.deepcopy(cfg)
     steps = cfg.steps = steps_an_epoch * cfg.epochs
@@ -159,16 +169,9 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
     function: Any = optimizers.normalized(make.func, whole=normalize == "whole") if normalize else make.func
     if "global_clipnorm" in gentler:
         function = optimizers.clipped_from(function, first, gentler["global_clipnorm"])
-    loss = instantiate(cfg.loss)
     with _told(cfg, "optimizer"):
         optimizer = function(**make.keywords, **options)
-    metric = {
-        "categorical": lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-        "binary": lambda: keras.metrics.BinaryAccuracy(name="accuracy", threshold=losses.threshold(loss)),
-        "regression": lambda: keras.metrics.RootMeanSquaredError(name="rmse"),
-    }[task]()
-    if task == "categorical" and not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-        loss = losses.OneHot(loss)
+    loss, metric = loss_and_metric(cfg, task)
     model.compile(
         optimizer=optimizer,
         loss=loss,
@@ -181,6 +184,23 @@ def compile_model(cfg: DictConfig, model, task: str, steps_an_epoch: int) -> Non
         from zoo.running import numbers
 
         numbers.vary(model)
+
+
+def loss_and_metric(cfg: DictConfig, task: str) -> tuple[Any, Any]:
+    """Return the composed loss, and the metric that the task calls for: "categorical", "binary" or "regression"."""
+    import keras
+
+    from zoo import losses
+
+    loss = instantiate(cfg.loss)
+    metric = {
+        "categorical": lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+        "binary": lambda: keras.metrics.BinaryAccuracy(name="accuracy", threshold=losses.threshold(loss)),
+        "regression": lambda: keras.metrics.RootMeanSquaredError(name="rmse"),
+    }[task]()
+    if task == "categorical" and not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        loss = losses.OneHot(loss)
+    return loss, metric
 
 
 def steps_a_call(cfg: DictConfig, model, steps_an_epoch: int) -> int:
@@ -247,14 +267,49 @@ def initialize_on_data(cfg: DictConfig, model, x) -> None:
         instantiate(after_build)(model, x)
 
 
-def make_callbacks(cfg: DictConfig, batch: tuple, baseline: float | None) -> list:
-    """Make the chosen callbacks; those that are partial get what the run has for their parameters."""
-    offered = {"x": batch[0], "y": batch[1], "baseline": baseline}
+def class_weights(cfg: DictConfig, data: "Dataset") -> dict[int, float] | None:
+    """Return the weight in the training's loss of each class, 0, 1, ...; `None` if all are alike.
+
+    Balanced, they are n / (classes * n of the class): every class weighs alike, and all together as much as ever.
+
+    Raises:
+        UserError: if the data have no classes, or none of that name.
+    """
+    if cfg.class_weight is None:
+        return None
+    if data.task == "regression":
+        raise UserError(f"class_weight={cfg.class_weight}: regression data have no classes: leave it out.")
+    count = max(data.classes, 2)
+    if cfg.class_weight == "balanced":
+        found = np.bincount(data.stream.labels, minlength=count)
+        return {label: float(len(data.stream.labels) / (count * n)) for label, n in enumerate(found)}
+    names = [*(data.class_names or ())]
+    weights = dict.fromkeys(range(count), 1.0)
+    for name, weight in cfg.class_weight.items():
+        label = names.index(str(name)) if str(name) in names else name
+        if label not in weights:
+            known = ", ".join(names) or f"0 to {count - 1}"
+            raise UserError(f"class_weight: there is no class {name}: they are {known}.")
+        weights[label] = float(weight)
+    return weights
+
+
+def make_callbacks(cfg: DictConfig, batch: tuple, baseline: float | None, folder: Path | None = None) -> list:
+    """Make the chosen callbacks; those that are partial get what the run has for their parameters.
+
+    Args:
+        cfg: of the run.
+        batch: (x, y) that is probed.
+        baseline: loss of the best constant answer, if it is known.
+        folder: of the run.
+    """
+    offered = {"x": batch[0], "y": batch[1], "baseline": baseline, "objective": objectives(cfg)[0], "folder": folder}
+    offered["parameters"] = {name: str(value) for name, value in resolved(cfg).items()}
     made = []
     for name in sorted(cfg.callbacks, key=lambda name: CALLBACK_ORDER.get(name, 1)):
         callback = instantiate(cfg.callbacks[name])
         if isinstance(callback, functools.partial):
-            missing = [key for key in ("norms", "probes") if _takes(callback, key) and key not in offered]
+            missing = [key for key in ("norms", "probes") if _needs(callback, key) and key not in offered]
             if missing:
                 raise UserError(f"callbacks: {name} judges gradients: choose gradient_norms and probe beside it.")
             callback = callback(**{key: value for key, value in offered.items() if _takes(callback, key)})
@@ -265,6 +320,11 @@ def make_callbacks(cfg: DictConfig, batch: tuple, baseline: float | None) -> lis
 
 def _takes(function: functools.partial, name: str) -> bool:
     return name in inspect.signature(function).parameters
+
+
+def _needs(function: functools.partial, name: str) -> bool:
+    empty = inspect.Parameter.empty
+    return _takes(function, name) and inspect.signature(function).parameters[name].default is empty
 
 
 def build(name: str, input_shape: tuple[int, ...], classes: int, overrides: Sequence[str] = ()):
@@ -282,17 +342,25 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, overrides: Sequ
     Raises:
         UserError: for a name or override that does not exist, or an input that the network cannot take.
     """
+    return build_model(composed([f"model={name}", *overrides]), tuple(input_shape), classes)
+
+
+def composed(words: Sequence[str]) -> DictConfig:
+    """Return the config that a command line makes.
+
+    Raises:
+        UserError: for a word that Hydra refuses.
+    """
     import hydra
 
     try:
         with hydra.initialize_config_dir(CONF, version_base="1.3"):
-            cfg = hydra.compose("config", [f"model={name}", *overrides])
+            return hydra.compose("config", [*words])
     except Exception as error:
         line = explain(error)
         if line is None:
             raise
         raise UserError(line) from None
-    return build_model(cfg, tuple(input_shape), classes)
 
 
 def _made(node: DictConfig):

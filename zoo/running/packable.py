@@ -15,6 +15,8 @@ CALLBACKS = (  # that look at a training between its epochs alone
     "zoo.telemetry.gradients.GradientNorms",
     "zoo.telemetry.probe.Probes",
     "zoo.callbacks.StopWhenHopeless",
+    "zoo.callbacks.BestModel",
+    "zoo.running.sinks.TensorBoard",
     "keras.callbacks.EarlyStopping",
     "keras.callbacks.ReduceLROnPlateau",
 )
@@ -37,7 +39,7 @@ def obstacle(cfg: DictConfig) -> str | None:
     for callback in cfg.callbacks.values():
         if callback._target_ not in CALLBACKS:
             return f"{callback._target_} may look at single batches"
-    for name in ("constraint", "gentler"):
+    for name in ("constraint", "gentler", "class_weight"):
         if cfg[name]:
             return f"{name} is set"
     if cfg.precision != "float32":

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.archive.files import replace_file
 from zoo.archive.lock import STATE, Lock
+from zoo.archive.models import files_of, models_in
 from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.archive.sweep import SweepFolder
 from zoo.config import CONF, check, home, resolved
@@ -83,7 +84,8 @@ class Job:
             known = json.loads((state / "job.json").read_text(encoding="utf-8"))
             cfg = OmegaConf.create((folder / "config.yaml").read_text(encoding="utf-8"))
             # What an earlier version did not have: it did nothing.
-            cfg = OmegaConf.merge({"gentler": {}, "constraint": {}, "language": "en", "cure": False}, cfg)
+            lacking = {"gentler": {}, "constraint": {}, "language": "en", "cure": False, "class_weight": None}
+            cfg = OmegaConf.merge(lacking, cfg)
             assert isinstance(cfg, DictConfig)
             if "decay_steps" in cfg.schedule and cfg.schedule.decay_steps is None:
                 cfg.schedule.decay_steps = "${steps}"  # they were not known yet when it was written
@@ -149,13 +151,20 @@ class Record:
         else:
             shutil.rmtree(self.state, ignore_errors=True)
 
-    def begin(self, parameters: int | None = None, epoch: int = 0, anew: bool = False) -> None:
+    def begin(
+        self,
+        parameters: int | None = None,
+        epoch: int = 0,
+        anew: bool = False,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write the config and open the run in the store, or the one that was cut off.
 
         Args:
             parameters: of the model.
             epoch: how many are done.
             anew: whether what was left of an earlier try cannot be used: what the store has of it goes.
+            data: what its `data.json` says.
         """
         if self.cfg.tracking.enabled and self.sweep is None:
             # A sweep has asked already, and goes on without a store that is lost since.
@@ -171,14 +180,18 @@ class Record:
             self.lock.acquire()
         if self.cfg.tracking.enabled:
             self._open(parameters, epoch, anew)
+            if self.log is not None and data is not None:
+                self.log.log_data(data)
         self.began = True
         replace_file(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
+        if data is not None:
+            replace_file(self.folder / "data.json", json.dumps(data) + "\n")
         if self.sweep is None:
             said = {"overrides": list(self.overrides), "choices": self._chosen}
             replace_file(self.state / "job.json", json.dumps(said, default=str))
 
     def _open(self, parameters: int | None, epoch: int, anew: bool) -> None:
-        from zoo.tracking import RunLog, flatten
+        from zoo.tracking import RunLog, parameters_of
         from zoo.tracking.store import resolved_uri
 
         experiment, uri = self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri)
@@ -189,9 +202,8 @@ class Record:
         if self.log is None:
             self.log = self._new_run(experiment, uri, tell)
             self.log.resumed = epoch > 0  # from where another run of a cure was sound
-        self.log.log_params(
-            flatten(resolved(self.cfg)) | ({"parameters": parameters} if parameters is not None else {})
-        )
+        params = parameters_of(resolved(self.cfg), self._chosen)
+        self.log.log_params(params | ({"parameters": parameters} if parameters is not None else {}))
 
     def _new_run(self, experiment: str, uri: str, tell: Callable[[str], None]):
         from zoo.tracking import RunLog, outcome
@@ -207,7 +219,7 @@ class Record:
             "overrides": " ".join(self.overrides),
             **self.origin,
         }
-        name, parent = self.name, None
+        name, parent = outcome.name_of(self.overrides, self.choices), None
         if self.sweep is not None:
             known = SweepFolder(self.sweep).read()
             parent = known.get("run_id")
@@ -374,5 +386,6 @@ def _deliver(summary: Summary, log: "RunLog | None") -> bool:
     dataclasses.replace(summary, run_id=log.run_id).write()
     # Pictures may come later: where the run is not sent by then, they go with it.
     pictures = {f"{name}.png" for name in FIGURES}
-    log.log_files(sorted({path.name for path in summary.folder.iterdir() if path.is_file()} | pictures))
+    log.log_files(sorted({*files_of(summary.folder)} | pictures))
+    log.log_models(models_in(summary.folder))
     return log.end(summary.status)

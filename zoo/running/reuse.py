@@ -41,6 +41,8 @@ CALLBACKS = (
     "zoo.telemetry.gradients.GradientNorms",
     "zoo.telemetry.probe.Probes",
     "zoo.callbacks.StopWhenHopeless",
+    "zoo.callbacks.BestModel",
+    "zoo.running.sinks.TensorBoard",
     "keras.callbacks.EarlyStopping",
     "keras.callbacks.ReduceLROnPlateau",
     "keras.callbacks.TerminateOnNaN",

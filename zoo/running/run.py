@@ -189,6 +189,7 @@ class Training:
         epoch: how many epochs were done before, by a process that was cut off.
         over: whether a callback had stopped the training there.
         examination: of the program before its first step, where its data lie in memory and it is probed.
+        class_weight: of each class in the training's loss, if it has some.
         tested: the metrics of the test part.
         flight: where it stopped being numbers, if it did.
     """
@@ -205,6 +206,7 @@ class Training:
     epoch: int
     over: bool
     examination: "Examination | None" = None
+    class_weight: dict[int, float] | None = None
     tested: dict[str, float] = dataclasses.field(default_factory=dict)
     flight: dict[str, Any] | None = None
 
@@ -227,8 +229,10 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
     model = make.build_model(cfg, data.input_shape, data.classes)
     make.compile_model(cfg, model, data.task, data.steps)
     make.initialize_on_data(cfg, model, data.fixed_batch(cfg.batch_size)[0])
-    baseline = constant_loss(model.loss, data.train[1], data.task) if isinstance(data.train, tuple) else None
-    callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline)
+    weights, baseline = make.class_weights(cfg, data), None
+    if isinstance(data.train, tuple):
+        baseline = constant_loss(model.loss, data.train[1], data.task, weights)
+    callbacks = make.make_callbacks(cfg, data.fixed_batch(PROBE_SAMPLES), baseline, record.folder)
     norms, probes = _only(callbacks, GradientNorms), _only(callbacks, Probes)
     callbacks += pruning_of(record.folder, record.sweep)
     kept = reuse.taken_up(data, model, norms, probes)
@@ -258,6 +262,7 @@ def prepare(cfg: DictConfig, record: Record) -> Training:
         epoch,
         over,
         examination,
+        class_weight=weights,
     )
 
 
@@ -305,7 +310,7 @@ def fit(cfg: DictConfig, record: Record, training: Training) -> None:
     model, data = training.model, training.data
     with kept(record, training), data.reading():
         model.fit(
-            **data.fit_arguments(epoch=training.epoch, steps_per_execution=model.steps_per_execution),
+            **data.fit_arguments(training.epoch, model.steps_per_execution, training.class_weight),
             epochs=training.epoch if training.over else cfg.epochs,
             verbose=verbosity(cfg, record),
             callbacks=callbacks,
@@ -315,7 +320,12 @@ def fit(cfg: DictConfig, record: Record, training: Training) -> None:
 
 def begin(record: Record, training: Training) -> list["keras.callbacks.Callback"]:
     """Open the run's record; return the callbacks that its training has."""
-    record.begin(parameters=training.parameters, epoch=training.epoch, anew=training.checkpoint.told is not None)
+    record.begin(
+        parameters=training.parameters,
+        epoch=training.epoch,
+        anew=training.checkpoint.told is not None,
+        data=training.data.told,
+    )
     if training.norms:
         training.norms.path = record.state / "gradients.f32"
         if training.epoch:
@@ -408,11 +418,13 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
 
 
 def conclude(cfg: DictConfig, record: Record, training: Training, summary: Summary) -> None:
-    """Write the summary, close the run in the store, and tell a person who stands by."""
+    """Write the model, then the summary; close the run in the store, and tell a person who stands by."""
     from zoo.archive.run import RunFolder
+    from zoo.running.kept import keep_models
     from zoo.telemetry.probes_file import arrays_of
     from zoo.tracking.metrics import profiles
 
+    summary = keep_models(cfg, summary, record.sweep, training.model, training.data, training.callbacks)
     norms, probed = training.norms, training.probes.results if training.probes else []
     history = norms.history if norms else None
     deltas = (probed[-1].delta_norm, probed[0].delta_norm) if probed else (None, None)

@@ -18,14 +18,16 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 
 from zoo.archive.lock import STATE, Lock
+from zoo.archive.models import BestModels, models_in
 from zoo.archive.summary import FILE, Status, Summary
 from zoo.archive.sweep import SweepFolder, find
-from zoo.config import check, check_files, home
+from zoo.config import check, check_files, home, models_kept, objectives
 from zoo.errors import UserError, disk_full, tell
 from zoo.interrupts import hear_hangup_alone, interrupted_by
 from zoo.report.cured import cured_block
 from zoo.report.foretold import foretold_table
 from zoo.report.paired import compared_text
+from zoo.report.text import models_told
 from zoo.sweeping.cure import FILE as FILE_OF_CURES
 from zoo.sweeping.cure import read_cured
 from zoo.sweeping.folders import leave_nothing, make_folder
@@ -80,7 +82,7 @@ class Sweep(Callback):
                 if self.leads:
                     self._open_or_leave_nothing(config)
         self.unwind.enter_context(composed_once())
-        done = self._clear()
+        done = self._clear(config)
         if config.verbose:
             before = say(", {done} of them finished before", done=done) if done else ""
             print(say("sweep {name}: {told}{before}", name=self.name, told=self.plan.told, before=before), flush=True)
@@ -173,7 +175,7 @@ class Sweep(Callback):
             content |= {"run_id": self.log.run_id, "experiment_id": connected(home(), experiment, uri).experiment_id}
         SweepFolder(self.folder).write(**content)
 
-    def _clear(self) -> int:
+    def _clear(self, config: DictConfig) -> int:
         """Forget what runs said that shall be tried again; return how many need not be."""
         done = 0
         for folder in SweepFolder(self.folder).jobs():
@@ -187,6 +189,8 @@ class Sweep(Callback):
                 done += 1
             elif self.leads:
                 (folder / FILE).unlink(missing_ok=True)
+        if self.leads and done and (kept := models_kept(config)):
+            BestModels(self.folder, objectives(config)[0], kept).gather()
         return done
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -213,6 +217,10 @@ class Sweep(Callback):
         with _as_far_as_the_disk_goes():
             if self.log is not None:
                 self._close(self.log, runs, written, failed=len(failed) + missing, cured=cured)
+        models: list[Path] = []
+        with _as_far_as_the_disk_goes():
+            if self.leads:
+                models = self._settle_models(config)
         self.lock.release()
         if self.plan.open:
             print(cured_block(cured, runs))
@@ -221,6 +229,8 @@ class Sweep(Callback):
         self._tell_of(failed, missing)
         if config.verbose and written and not cured:
             print(f"{label('compare')}{written[0]}")
+        if config.verbose and models:
+            print(models_told(models))
         if self.plan.search and (told := result_of(self.folder)):
             print(told)
         if unsent := [run for run in runs if (run.folder / STATE / "journal.jsonl").is_file()]:
@@ -294,6 +304,21 @@ class Sweep(Callback):
             return []
         experiment = SweepFolder(self.folder).read().get("experiment_id")
         return write_comparison(runs, self.plan.varying, self.folder, f"sweep {self.name}", experiment_id=experiment)
+
+    def _settle_models(self, config: DictConfig) -> list[Path]:
+        """Put the models of the best runs where they stay, and into the store; return the folders that have some."""
+        kept = models_kept(config)
+        if kept is None:  # each run has recorded its own
+            return [folder for folder in SweepFolder(self.folder).jobs() if models_in(folder)]
+        folders = BestModels(self.folder, objectives(config)[0], kept).settle() if kept else []
+        if self.log is not None and folders:
+            from zoo.tracking.resend import send_models
+            from zoo.tracking.store import resolved_uri
+
+            with contextlib.suppress(Exception):  # the last lines tell what the store does not have
+                uri = resolved_uri(home(), config.tracking.uri)
+                send_models(home(), folders, config.tracking.experiment, uri)
+        return folders
 
     def _close(self, log: "RunLog", runs: list[Summary], written: list[Path], failed: int, cured: list[dict]) -> None:
         """Let the sweep's own run say what came out, and end it."""

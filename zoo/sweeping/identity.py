@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from zoo.archive.differences import WITHOUT_EFFECT
 from zoo.archive.study import Search
 from zoo.config import PACKAGE, resolved
+from zoo.keys import model_file
 
 # Keys that may name a file, whose content counts.
 FILES = ("data.path", "model.path", "model.weights")
@@ -25,7 +26,8 @@ def identity_of(jobs: list[DictConfig]) -> str:
     digest = hashlib.sha256(os.environ.get("KERAS_BACKEND", "").encode())
     for job in jobs:
         content = effective(job)
-        stamps = [_stamp(OmegaConf.select(job, key)) for key in FILES]
+        paths = {key: OmegaConf.select(job, key) for key in FILES}
+        stamps = [_stamp(model_file(path) if key == "model.path" and path else path) for key, path in paths.items()]
         digest.update(json.dumps([content, stamps], sort_keys=True, default=str).encode())
     return digest.hexdigest()
 

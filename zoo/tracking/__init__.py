@@ -9,6 +9,6 @@ its own (`delivery`). So no training waits for a server, and nothing is lost wit
 
 from zoo.tracking.log import RunLog
 from zoo.tracking.resend import resend
-from zoo.tracking.store import Store, embedded_uri, flatten, origin
+from zoo.tracking.store import Store, embedded_uri, flatten, origin, parameters_of
 
-__all__ = ["RunLog", "Store", "embedded_uri", "flatten", "origin", "resend"]
+__all__ = ["RunLog", "Store", "embedded_uri", "flatten", "origin", "parameters_of", "resend"]

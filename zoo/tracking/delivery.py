@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from zoo.errors import explain
+from zoo.tracking.datasets import dataset_input
 from zoo.tracking.journal import Journal
+from zoo.tracking.models import log_model
 from zoo.tracking.reasons import LOST, StoreError, reason_of
 from zoo.tracking.store import Store
 
@@ -88,9 +90,9 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
     match entry["op"]:
         case "create":
             # The answer to an earlier request may have been lost.
-            known = store.find(entry["tags"]["journal"]) if journal.asked else None
+            known = entry.get("run_id") or (store.find(entry["tags"]["journal"]) if journal.asked else None)
             journal.asked = True
-            journal.run_id = known or store.create(entry["name"][:NAME], _cut(entry["tags"], TAG), entry["time"])
+            journal.run_id = known or store.create(shortened(entry["name"]), _cut(entry["tags"], TAG), entry["time"])
             if entry.get("again"):
                 store.delete_replaced(folder, but=journal.run_id)
         case "points" | "params" | "tags":  # each request costs more than what it carries
@@ -113,6 +115,11 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
                 if (path := folder / entry["names"][0]).is_file():
                     client.log_artifact(run_id, str(path))
                 del entry["names"][0]
+        case "data":
+            client.log_inputs(run_id, [dataset_input(entry)])
+        case "model":
+            if (path := folder / entry["name"]).is_file():
+                log_model(store, run_id, path)
         case "resume":
             client.update_run(run_id, "RUNNING")
         case "end":
@@ -125,6 +132,12 @@ def _send(entries: list[dict], journal: Journal, store: Store, folder: Path, sto
 def _values(entries: list[dict], op: str, letters: int) -> dict[str, str]:
     """Return the values of all entries of a kind; of one name the last."""
     return _cut({key: text for entry in entries if entry["op"] == op for key, text in entry["values"].items()}, letters)
+
+
+def shortened(name: str) -> str:
+    """Return a run's name as MLflow takes it: one that is too long loses its middle."""
+    half = (NAME - 3) // 2
+    return name if len(name) <= NAME else f"{name[:half]} … {name[-half:]}"
 
 
 def _cut(texts: dict[str, str], letters: int) -> dict[str, str]:

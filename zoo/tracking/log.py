@@ -1,11 +1,15 @@
 """A run as the rest of the program sees it: it logs, and never waits or fails for its tracking store."""
 
+import contextlib
 import functools
+import getpass
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from zoo.tracking.datasets import dataset_of
 from zoo.tracking.delivery import Delivery
 from zoo.tracking.journal import Journal
 from zoo.tracking.store import connected, embedded_uri
@@ -57,6 +61,7 @@ class RunLog:
         """
         journal = Journal(folder)
         texts = {key: str(value) for key, value in tags.items() if value is not None}
+        texts = source_tags() | texts
         texts |= {"journal": uuid.uuid4().hex} | ({"mlflow.parentRunId": parent} if parent else {})
         created = {"experiment": experiment, "uri": uri, "name": name, "tags": texts, "time": now()}
         created |= {"again": True} if again else {}
@@ -91,6 +96,11 @@ class RunLog:
         if not any(entry["op"] == "params" for entry in self._journal.entries):
             self._log("params", values={key: str(value) for key, value in params.items()})
 
+    def log_data(self, data: Mapping[str, Any]) -> None:
+        """Record which data the run was trained on, once; `data` as the run's `data.json` has it."""
+        if not any(entry["op"] == "data" for entry in self._journal.entries):
+            self._log("data", **dataset_of(data))
+
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record all metrics of one epoch at once."""
         self.log_points([(name, value, step) for name, value in metrics.items()])
@@ -111,6 +121,11 @@ class RunLog:
         """Record files of the folder as artifacts, as they are when they are sent."""
         self._log("files", names=names)
 
+    def log_models(self, names: list[str]) -> None:
+        """Record models that lie in the folder, as they are when they are sent."""
+        for name in names:
+            self._log("model", name=name)
+
     def sync(self) -> None:
         """Have the disk hold what was logged so far."""
         self._journal.sync()
@@ -128,6 +143,14 @@ class RunLog:
     def _log(self, op: str, **content) -> None:
         self._journal.append(op, **content)
         self._delivery.wake()
+
+
+def source_tags() -> dict[str, str]:
+    """Return what MLflow shows as a run's source and user."""
+    tags = {"mlflow.source.name": "train.py", "mlflow.source.type": "LOCAL"}
+    with contextlib.suppress(Exception):  # a user without a name
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def now() -> int:

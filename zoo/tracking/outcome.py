@@ -11,7 +11,22 @@ def name_in_sweep(overrides: Sequence[str], varying: Sequence[str], choices: Map
     differing = [word for word in overrides if word.partition("=")[0] in varying]
     if not differing:
         return None
-    return f"{' '.join(differing)} · {choices.get('model')} on {choices.get('data')}"
+    return f"{' '.join(map(_without_group, differing))} · {choices.get('model')} on {choices.get('data')}"
+
+
+def name_of(overrides: Sequence[str], choices: Mapping[str, Any]) -> str:
+    """Return the name of a run of its own: what its command line set first, as MLflow's column is narrow."""
+    hidden = ("model", "data", "tracking", "verbose", "resume", "language", "pictures")
+    given = [word for word in overrides if word.partition("=")[0].partition(".")[0] not in ("hydra", *hidden[2:])]
+    given = [word for word in given if word.partition("=")[0] not in hidden]
+    network = f"{choices.get('model')} on {choices.get('data')}"
+    return f"{' '.join(map(_without_group, given))} · {network}" if given else network
+
+
+def _without_group(word: str) -> str:
+    """Return `depth=5` of `model.depth=5`."""
+    key, equals, value = word.partition("=")
+    return f"{key.rpartition('.')[2]}{equals}{value}"
 
 
 def points_at_end(summary: Summary) -> list[tuple[str, float, int]]:

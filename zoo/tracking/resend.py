@@ -5,8 +5,10 @@ import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from zoo.archive.lock import STATE, Lock
+from zoo.archive.models import files_of, models_in
 from zoo.archive.summary import Status, Summary, can_go_on
 from zoo.errors import UserError
 from zoo.tracking import outcome
@@ -66,13 +68,15 @@ def _resend(home: Path, folder: Path, sent: Sent) -> None:
                 )
             return
         created = journal.entries[0]
-        if journal.entries[-1]["op"] != "end":
+        if journal.entries[-1]["op"] != "end" and "run_id" not in created:
             # Its process may have been killed after the summary was written.
             summary = Summary.read(folder)
             _recover(folder)
             if summary.finished:
                 _log_outcome(journal, summary)
-            journal.append("files", names=sorted(path.name for path in folder.iterdir() if path.is_file()))
+            journal.append("files", names=files_of(folder))
+            for name in models_in(folder):
+                journal.append("model", name=name)
             journal.append("end", status=summary.status, time=now())
             sent.killed += summary.status == Status.KILLED
         if journal.pending:
@@ -94,6 +98,53 @@ def _log_outcome(journal: Journal, summary: Summary) -> None:
         points += points_of(read_run(summary.folder))
     journal.append("tags", values=outcome.of_run(summary))
     journal.append("points", points=[p for p in points if (p[0], p[2]) not in logged], time=now())
+
+
+def send_models(home: Path, folders: Sequence[Path], experiment: str, uri: str) -> Sent:
+    """Deliver the models that lie in the folders of runs which have ended, once however often it is asked for.
+
+    Args:
+        home: as for `Store`.
+        folders: of runs that were recorded.
+        experiment, uri: where, as `RunLog.begin` was given them.
+    """
+    for folder in folders:
+        lock = Lock(folder)
+        if not lock.acquire():
+            continue
+        try:
+            _note_models(home, folder, experiment, uri)
+        finally:
+            lock.release()
+    return resend(home, folders) if folders else Sent()
+
+
+def _note_models(home: Path, folder: Path, experiment: str, uri: str) -> None:
+    """Write the models into the run's journal: the one that the store does not have all of yet, or a new one."""
+    summary, journal = Summary.read(folder), Journal(folder, keep=True)
+    try:
+        ended = next((entry["time"] for entry in reversed(journal.entries) if entry["op"] == "end"), None)
+        if not journal.entries:
+            run_id = summary.run_id
+            if run_id is None:  # it was sent after its summary was written
+                found = [run for run in connected(home, experiment, uri).recorded_of(folder) if _is_run(run)]
+                if not found:
+                    shutil.rmtree(folder / STATE, ignore_errors=True)
+                    return
+                run_id = found[0].info.run_id
+            about = {"name": summary.name, "tags": {}, "time": now()}
+            journal.append("create", experiment=experiment, uri=uri, run_id=run_id, **about)
+        for name in models_in(folder):
+            journal.append("model", name=name)
+        if ended is not None:
+            journal.append("end", status=summary.status, time=ended)
+        journal.sync()
+    finally:
+        journal.close()
+
+
+def _is_run(run: Any) -> bool:
+    return run.data.tags.get("kind") == "run"
 
 
 def _with_journal(home: Path, folders: Sequence[Path]) -> Iterator[Path]:

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from zoo.archive.lock import STATE, Lock
-from zoo.archive.run import RunFolder, read_run
+from zoo.archive.models import files_of, models_in
+from zoo.archive.run import RunFolder, data_of, read_run
 from zoo.archive.summary import Status, Summary
 from zoo.archive.sweep import SweepFolder
 from zoo.errors import UserError
 from zoo.tracking import outcome
+from zoo.tracking.datasets import dataset_of
 from zoo.tracking.delivery import deliver
 from zoo.tracking.journal import Journal
+from zoo.tracking.log import source_tags
 from zoo.tracking.metrics import points_of
-from zoo.tracking.store import Store, connected, flatten, resolved_uri
+from zoo.tracking.store import Store, connected, parameters_of, resolved_uri
 
 
 def restore(home: Path, folders: Sequence[Path] = ()) -> tuple[int, list[str]]:
@@ -153,14 +156,19 @@ def _bring_in(store: Store, folder: Path, run: RunFolder, parent: str | None) ->
         **outcome.of_run(summary),
     }
     points = [*points_of(run), *outcome.points_at_end(summary)]
-    params = flatten(config) | ({"parameters": summary.parameters} if summary.parameters is not None else {})
+    params: dict[str, object] = {**parameters_of(config, summary.choices)}
+    params |= {"parameters": summary.parameters} if summary.parameters is not None else {}
+    data = data_of(folder)
     entries = [
         {"op": "params", "values": {key: str(value) for key, value in params.items()}},
+        *([{"op": "data", **dataset_of(data)}] if data else []),
         {"op": "points", "points": points},
-        {"op": "files", "names": sorted(path.name for path in folder.iterdir() if path.is_file())},
+        {"op": "files", "names": files_of(folder)},
+        *({"op": "model", "name": name} for name in models_in(folder)),
     ]
     varying = SweepFolder(folder.parent).read().get("varying", ()) if parent else ()
-    name = outcome.name_in_sweep(summary.overrides, varying, summary.choices) or summary.name
+    name = outcome.name_in_sweep(summary.overrides, varying, summary.choices)
+    name = name or outcome.name_of(summary.overrides, summary.choices)
     run_id = _send(store, folder, name, tags, entries, summary.status)
     if (folder / "summary.json").is_file():
         dataclasses.replace(summary, run_id=run_id).write()
@@ -178,7 +186,7 @@ def _send(store: Store, folder: Path, name: str, tags: dict, entries: list[dict]
             "uri": store.uri,
             "name": name,
         }
-        journal.append("create", **about, tags=tags | {"journal": uuid.uuid4().hex}, time=began)
+        journal.append("create", **about, tags=source_tags() | tags | {"journal": uuid.uuid4().hex}, time=began)
         for entry in entries:
             journal.append(**{"time": ended, **entry})
         journal.append("end", status=status, time=ended)

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zoo.errors import UserError
+from zoo.keys import shown
 from zoo.startup import importing
 from zoo.tracking import embedded
 from zoo.tracking.address import DATABASES, connection, kind_of, without_password
 from zoo.tracking.reasons import StoreError, reason_of
 
+RENAMED = {"optimizer.learning_rate": "learning_rate"}  # parameters, whose group goes without saying
 PACKAGES = ("tensorflow", "keras", "hydra-core", "omegaconf", "mlflow", "numpy")
 
 
@@ -209,6 +211,31 @@ def flatten(config: Mapping, prefix: str = "") -> dict[str, object]:
         else:
             flat[name] = value
     return flat
+
+
+def parameters_of(config: Mapping, choices: Mapping[str, object]) -> dict[str, str]:
+    """Return a run's parameters as a person says them: what was chosen of each group, and every number.
+
+    {"model": "mlp", "model.depth": "5", "optimizer": "adam", "learning_rate": "0.001", "callbacks": "[probe]", ...}
+
+    Args:
+        config: of the run, resolved.
+        choices: which file of each group was chosen; of another group the name of what it makes stands for it.
+    """
+    named = {name: str(choices.get(name) or _made(node)) for name, node in config.items() if isinstance(node, Mapping)}
+    named = {name: choice for name, choice in named.items() if name not in ("tracking", "resume")}
+    named["callbacks"] = f"[{','.join(sorted(config.get('callbacks', ())))}]"
+    values = {
+        RENAMED.get(key, key): shown(value)
+        for key, value in flatten(config).items()
+        if not key.rpartition(".")[2].startswith("_") and not isinstance(value, Mapping)
+    }
+    return {**named, **values}
+
+
+def _made(node: Mapping) -> str:
+    """Return the last part of a node's `_target_`; "none" of an empty one."""
+    return str(node.get("_target_", "none")).rpartition(".")[2]
 
 
 @functools.cache
