@@ -1,36 +1,6 @@
 """Train one network, or with -m a sweep of them, and learn what its gradients did: `python train.py --help`."""
 
-import sys
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from zoo.config import CONF
-from zoo.errors import reported
-from zoo.interrupts import no_longer_in_order
-from zoo.sweeping.command import read
-
-
-@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
-def train(cfg: DictConfig) -> float:
-    """Do one run, of a config that `zoo.sweeping.callback` has checked; return the number that a search minimizes."""
-    with reported():
-        from zoo.running.record import Job
-        from zoo.running.run import run_job  # imports Keras: not before the config is known to be sound
-
-        return run_job(cfg, Job.of(HydraConfig.get()))
-
-
-def main() -> None:
-    """Run the command line; a mistake in it becomes one line and exit code 1."""
-    try:
-        with reported():
-            sys.argv[1:] = read(sys.argv[1:])
-            train()
-    finally:
-        no_longer_in_order()
-
+from zoo.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -35,8 +35,11 @@ def main(wheel: Path) -> None:
         env["GRADIENT_ZOO_HOME"] = str(folder / "home")
 
         def python(*words: str) -> str:
-            print("installed: python", *(word.partition("\n")[0] for word in words), flush=True)
-            command = [str(folder / "venv" / "bin" / "python"), *words]
+            return called("python", *words)
+
+        def called(name: str, *words: str) -> str:
+            print(f"installed: {name}", *(word.partition("\n")[0] for word in words), flush=True)
+            command = [str(folder / "venv" / "bin" / name), *words]
             done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -48,7 +51,9 @@ def main(wheel: Path) -> None:
         python("-c", TYPED)
         assert python("-c", TEN_LINES).strip()
         assert python("-m", "zoo", "preflight=true").startswith("step 0    undecided")
-        told = python("-m", "zoo", "-m", "model.depth=1,2", "epochs=1")
+        assert called("gradient-zoo", "preflight=true").startswith("step 0    undecided")
+        assert called("gradient-zoo", "--help").count("gradient-zoo ") > 3
+        told = called("gradient-zoo", "-m", "model.depth=1,2", "epochs=1")
         (sweep,) = (folder / "home" / "mlruns" / "sweeps").iterdir()
         runs = [json.loads(path.read_text()) for path in sorted(sweep.glob("*/summary.json"))]
         assert [run["status"] for run in runs] == ["FINISHED"] * 2, told

@@ -9,9 +9,10 @@ from conftest import ROOT
 NAMED = {"callbacks", "losses", "optimizers", "schedules", "startup"}  # what configs name, and what imports Keras
 MAY_IMPORT = {
     "keys": set(),
-    "refusals": {"keys"},
+    "places": set(),
+    "refusals": {"keys", "places"},
     "errors": {"interrupts", "refusals"},
-    "config": {"errors", "keys", "refusals"},
+    "config": {"errors", "keys", "places", "refusals"},
     "startup": set(),
     "interrupts": set(),
     "losses": set(),
@@ -24,8 +25,8 @@ MAY_IMPORT = {
     "models": {"errors", "keys"},
     "data": {"errors", "keys", "startup"},
     "archive": {"errors", "config", "telemetry"},
-    "tracking": {"errors", "config", "startup", "telemetry", "archive"},
-    "report": {"errors", "config", "telemetry", "archive", "tracking"},
+    "tracking": {"errors", "config", "places", "startup", "telemetry", "archive"},
+    "report": {"errors", "config", "places", "telemetry", "archive", "tracking"},
     "running": {
         "errors",
         "config",
@@ -37,6 +38,7 @@ MAY_IMPORT = {
         "tracking",
         "report",
         "interrupts",
+        "places",
         *NAMED,
     },
     "check": {"errors", "startup", "models", "checkup", "archive"},  # python -m zoo.check
@@ -57,6 +59,7 @@ MAY_IMPORT = {
         "errors",
         "config",
         "keys",
+        "places",
         "refusals",
         "startup",
         "interrupts",
@@ -66,6 +69,7 @@ MAY_IMPORT = {
         "report",
         "running",
     },
+    "__main__": {"errors", "interrupts", "places", "running", "sweeping"},  # the command
 }
 
 

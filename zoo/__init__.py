@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from zoo.checkup.doctor import Doctor
     from zoo.repairing.repair import Repaired, repair
     from zoo.running.make import build
+    from zoo.sweeping.alone import train
     from zoo.telemetry.gradients import GradientNorms
     from zoo.telemetry.history import GradientHistory
     from zoo.telemetry.language import use_language
@@ -24,6 +25,7 @@ __all__ = [
     "diagnose",
     "probe",
     "repair",
+    "train",
     "use_language",
 ]
 
@@ -37,6 +39,7 @@ _HOMES = {
     "probe": "zoo.telemetry.probe",
     "diagnose": "zoo.telemetry.verdict",
     "build": "zoo.running.make",
+    "train": "zoo.sweeping.alone",
     "use_language": "zoo.telemetry.language",
 }
 

@@ -8,22 +8,21 @@ import dataclasses
 import importlib.util
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
-from zoo.errors import UserError
+from zoo.errors import UserError, explain
 from zoo.keys import KEYS, model_file, shown
+from zoo.places import CHECKOUT, CONF
+from zoo.places import PACKAGE as PACKAGE
 from zoo.refusals import unknown
-
-PACKAGE = Path(__file__).resolve().parent
-# In a checkout the configs lie beside the package, where a reader looks first; in a wheel they lie inside it.
-CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "conf" / "config.yaml").is_file() else None
-CONF = str(CHECKOUT / "conf" if CHECKOUT else PACKAGE / "conf")
 
 
 def home() -> Path:
@@ -144,6 +143,28 @@ CHECKED = ("objective", "resume", "steps", "class_weight")  # below, as they are
 PARTS = ("", "val_", "test_")
 METRICS = tuple(part + name for part in PARTS for name in ("loss", "accuracy", "rmse"))
 BEFOREHAND = (*METRICS, "learning_rate", "seconds", "parameters")  # what our runs may record, as far as is known before
+
+
+def composed(words: Sequence[str]) -> DictConfig:
+    """Return what Hydra makes of the words of a command that does one run, with Hydra's own part.
+
+    Within a program of a person's own, which may itself be one of Hydra's.
+
+    Raises:
+        UserError: for a word that Hydra refuses.
+    """
+    theirs = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(CONF, version_base="1.3"):
+            return hydra.compose("config", list(words), return_hydra_config=True)
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        raise UserError(line) from None
+    finally:
+        GlobalHydra.instance().hydra = theirs
 
 
 def check(cfg: DictConfig) -> None:

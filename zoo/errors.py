@@ -16,6 +16,7 @@ from zoo.refusals import of_hydra
 # As the person set it: inside `reported` it is always 1.
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
+COMMANDS = ("train.py", "gradient-zoo", "<frozen runpy>")  # files that begin `zoo.__main__`
 MASK = "***"
 # USER:PASSWORD@ and ?password= of an address; the digits of HOST:5000/ are a port, whatever @ comes later.
 SECRET = re.compile(r"""(://[^\s/?#:@[]*:)(?!\d+(?:[/?#]|$))(\S+)(?=@)|([?&]password=)([^&\s'"]+)""")
@@ -70,7 +71,7 @@ def _past_our_own(stack: TracebackType | None) -> TracebackType | None:
     first = stack
     while first is not None:
         path = Path(first.tb_frame.f_code.co_filename)
-        if path.name != "train.py" and "hydra" not in path.parts and Path(__file__).parent not in path.parents:
+        if path.name not in COMMANDS and "hydra" not in path.parts and Path(__file__).parent not in path.parents:
             return first
         first = first.tb_next
     return stack

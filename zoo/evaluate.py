@@ -62,8 +62,7 @@ def _config_of(folder: Path, words: list[str]) -> "DictConfig":
     from omegaconf import OmegaConf
 
     from zoo.archive.summary import Summary
-    from zoo.config import check_files
-    from zoo.running.make import composed
+    from zoo.config import check_files, composed
 
     cfg: Any = OmegaConf.create((folder / "config.yaml").read_text(encoding="utf-8"))
     if words:

@@ -143,7 +143,7 @@ KEYS: dict[str, Takes] = {
     "data.augmentation": _one_of("none", "crop_flip"),
     "data.folds": _whole(0),
     "data.fold": _whole(0),
-    "data.limit": _whole(1, null=True),
+    "data.limit": _whole(2, null=True),  # one to train on, one to validate on
     "data.label_noise": _number(0, 1),
     "data.shuffle": FLAG,
     "dropout.rate": _number(0, "1"),

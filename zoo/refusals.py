@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from zoo.keys import KEYS, meant
+from zoo.places import COMMAND
 
 LONG = 200  # characters of a list of choices that are more than a line should have
 HELP = re.compile(r"See https://hydra\.cc\S* for details|set env var HYDRA_FULL_ERROR=1 to see chained exception\.?")
@@ -13,7 +14,7 @@ HELP = re.compile(r"See https://hydra\.cc\S* for details|set env var HYDRA_FULL_
 def unknown(name: str, known: Iterable[str]) -> str:
     """Return the line that tells of a key that there is not, among those that there are."""
     close = meant(name, known)
-    cure = f"did you mean {close}?" if close else "`python train.py --cfg job` lists the keys there are."
+    cure = f"did you mean {close}?" if close else f"`{COMMAND} --cfg job` lists the keys there are."
     return f"there is no {name} in this configuration; {cure}"
 
 
@@ -22,7 +23,7 @@ def no_such_choice(group: str, choice: str, choices: Sequence[str]) -> str:
     close = meant(choice, choices)
     hint = f"did you mean {group}={close}? " if close else ""
     listed = ", ".join(choices)
-    listed = f"Choices: {listed}" if len(listed) <= LONG else "`python train.py --help` lists the choices"
+    listed = f"Choices: {listed}" if len(listed) <= LONG else f"`{COMMAND} --help` lists the choices"
     return f"{group}={choice}: no such choice; {hint}{listed}."
 
 
@@ -41,7 +42,7 @@ def of_hydra(error: Exception) -> str:
         choices = re.findall(r"^\t(\S+)$", text, re.MULTILINE) or _files(group, text)
         return no_such_choice(group, choice, choices)
     if group := re.search(r"Could not override '([^']+)'\.\nNo match in the defaults list", text):
-        return f"there is no group or key {group[1]}; `python train.py --help` lists the groups."
+        return f"there is no group or key {group[1]}; `{COMMAND} --help` lists the groups."
     if taken := re.search(r"Could not delete (?:from config\. )?'([^']+)'", text):
         return f"~{taken[1]}: it is not there, or cannot be taken away: leave it out."
     if added := re.search(r"Could not append to config. An item is already at '([^']+)'", text):
@@ -55,9 +56,7 @@ def of_hydra(error: Exception) -> str:
         kind = "true or false" if wrong[2] == "bool" else f"a {wrong[2]}"
         return f"{key}={wrong[1]}: it must be {kind}."
     if lost := re.search(r"Interpolation key '([^']+)' not found", text):
-        return (
-            f"{key}: there is no {lost[1]} that it could take its value from; `python train.py --cfg job` lists keys."
-        )
+        return f"{key}: there is no {lost[1]} that it could take its value from; `{COMMAND} --cfg job` lists keys."
     if "does not support sweep type : INTERVAL_SWEEP" in text:
         return "interval(...): give some values, such as range(1,5), or search in it by hydra/sweeper=optuna."
     if config := re.search(r"Cannot find primary config '([^']+)'", text):

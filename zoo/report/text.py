@@ -17,6 +17,7 @@ import numpy as np
 from zoo.archive.differences import REPEATS, gathered, mean_and_deviation, setting_of
 from zoo.archive.models import models_in
 from zoo.archive.summary import Metric, Summary
+from zoo.places import COMMAND
 from zoo.telemetry.findings import Verdict
 from zoo.telemetry.language import LABEL, label, named, padded, say, wrapped
 
@@ -427,7 +428,7 @@ def _other(own: str, metric: str) -> str:
 
 def command_of(overrides: Sequence[str]) -> str:
     """Return the command that makes a run, as a shell takes it."""
-    return " ".join(["python train.py", *map(shlex.quote, overrides)])
+    return " ".join([COMMAND, *map(shlex.quote, overrides)])
 
 
 def duration(seconds: float) -> str:

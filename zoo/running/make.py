@@ -16,8 +16,8 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from zoo.config import CONF, OURS, check_loss, compares_classes, objectives, resolved
-from zoo.errors import UserError, explain
+from zoo.config import OURS, check_loss, compares_classes, composed, objectives, resolved
+from zoo.errors import UserError
 from zoo.running import reuse
 
 if TYPE_CHECKING:
@@ -343,24 +343,6 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, overrides: Sequ
         UserError: for a name or override that does not exist, or an input that the network cannot take.
     """
     return build_model(composed([f"model={name}", *overrides]), tuple(input_shape), classes)
-
-
-def composed(words: Sequence[str]) -> DictConfig:
-    """Return the config that a command line makes.
-
-    Raises:
-        UserError: for a word that Hydra refuses.
-    """
-    import hydra
-
-    try:
-        with hydra.initialize_config_dir(CONF, version_base="1.3"):
-            return hydra.compose("config", [*words])
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        raise UserError(line) from None
 
 
 def _made(node: DictConfig):

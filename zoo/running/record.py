@@ -168,12 +168,10 @@ class Record:
         """
         if self.cfg.tracking.enabled and self.sweep is None:
             # A sweep has asked already, and goes on without a store that is lost since.
-            from zoo.tracking import embedded
             from zoo.tracking.store import connected, resolved_uri
 
-            store = connected(home(), self.cfg.tracking.experiment, resolved_uri(home(), self.cfg.tracking.uri))
-            if store.made:
-                embedded.tell_of_runs(home() / "mlruns")
+            uri = resolved_uri(home(), self.cfg.tracking.uri)
+            connected(home(), self.cfg.tracking.experiment, uri).tell_if_new()
         self.state.mkdir(parents=True, exist_ok=True)
         if self.lock is None:
             self.lock = Lock(self.folder)

@@ -19,6 +19,7 @@ from zoo.archive.summary import COSTS, Status, Summary, can_go_on
 from zoo.config import CHECKOUT, check, home, objectives, resolved
 from zoo.errors import UserError
 from zoo.interrupts import interrupted_by, told_to_end
+from zoo.places import COMMAND
 from zoo.report import text as report
 from zoo.report.text import redraws
 from zoo.running import make, reuse
@@ -85,7 +86,7 @@ def run_job(cfg: DictConfig, job: Job) -> float:
         interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a run that is told to end is recorded as KILLED
     sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
     if isinstance(cfg.resume, str):
-        cfg, job = _resumed(cfg, job)
+        cfg, job = resumed(cfg, job)
     if _held is not None:
         _held.append((cfg, job))
         return math.nan
@@ -102,7 +103,7 @@ def value_of(cfg: DictConfig, job: Job) -> float:
         return math.nan
 
 
-def _resumed(given: DictConfig, job: Job) -> tuple[DictConfig, Job]:
+def resumed(given: DictConfig, job: Job) -> tuple[DictConfig, Job]:
     """Return the config and the job of the run in `given.resume`; how much is told and drawn may be chosen anew."""
     if job.folder.is_dir() and not any(job.folder.iterdir()):
         job.folder.rmdir()  # Hydra made it for a new run
@@ -148,7 +149,7 @@ def recorded(record: Record) -> Iterator[None]:
         if told_to_end.is_set() or not isinstance(error, Exception):
             record.end(Status.KILLED, reason="interrupted")
             if record.sweep is None and can_go_on(Summary.read(record.folder)):
-                print(f"cut off; it goes on with: python train.py resume={record.folder}", file=sys.stderr)
+                print(f"cut off; it goes on with: {COMMAND} resume={record.folder}", file=sys.stderr)
             if isinstance(error, Exception):
                 raise KeyboardInterrupt from error
             raise

@@ -21,13 +21,14 @@ from zoo.archive.lock import STATE, Lock
 from zoo.archive.models import BestModels, models_in
 from zoo.archive.summary import FILE, Status, Summary
 from zoo.archive.sweep import SweepFolder, find
-from zoo.config import check, check_files, home, models_kept, objectives
+from zoo.config import check, home, models_kept, objectives
 from zoo.errors import UserError, disk_full, tell
 from zoo.interrupts import hear_hangup_alone, interrupted_by
 from zoo.report.cured import cured_block
 from zoo.report.foretold import foretold_table
 from zoo.report.paired import compared_text
 from zoo.report.text import models_told
+from zoo.sweeping.alone import check_alone, hide_password
 from zoo.sweeping.cure import FILE as FILE_OF_CURES
 from zoo.sweeping.cure import read_cured
 from zoo.sweeping.folders import leave_nothing, make_folder
@@ -36,7 +37,6 @@ from zoo.sweeping.plan import Plan
 from zoo.sweeping.preflight import Foretelling, passing_folder
 from zoo.sweeping.progress import Progress
 from zoo.sweeping.search import beginning, result_of
-from zoo.sweeping.words import key_of
 from zoo.telemetry.language import label, say, use_language
 
 if TYPE_CHECKING:
@@ -57,13 +57,7 @@ class Sweep(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a config with a mistake before a run folder is made."""
         with _leaving():
-            check(config)
-            check_files(config)
-            if config.cure:
-                raise UserError("cure=true is said on the command line: leave it out of configs.")
-            _check_experiment(config)
-            _hide_password(config)
-            make_folder("hydra.run.dir", Path(config.hydra.run.dir))
+            check_alone(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a sweep with a mistake in any job; make the store and the sweep's own run before any job starts."""
@@ -72,7 +66,7 @@ class Sweep(Callback):
             use_language(config.language)
             interrupted_by(signal.SIGINT, signal.SIGTERM)  # as by Ctrl-C: what runs is ended in order
             hear_hangup_alone()
-            _hide_password(config)  # before the words of the command are taken down
+            hide_password(config)  # before the words of the command are taken down
             self.plan = Plan.of(config)
             if config.preflight:
                 self._pass(config)
@@ -150,12 +144,11 @@ class Sweep(Callback):
         """Make the sweep's own run in the store, and write what the sweep is."""
         content = dataclasses.asdict(self.plan)
         if config.tracking.enabled:
-            from zoo.tracking import RunLog, embedded, resend
+            from zoo.tracking import RunLog, resend
             from zoo.tracking.store import connected, resolved_uri
 
             experiment, uri = config.tracking.experiment, resolved_uri(home(), config.tracking.uri)
-            if connected(home(), experiment, uri).made:
-                embedded.tell_of_runs(home() / "mlruns")
+            connected(home(), experiment, uri).tell_if_new()
             with contextlib.suppress(Exception):  # another store, which is not there today, may wait
                 resend(home())
             tags = {
@@ -338,24 +331,6 @@ def _lay(config: DictConfig, folder: Path) -> None:
         config.hydra.sweep.dir = str(folder)
     # Each job's config is composed anew, from these.
     config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
-
-
-def _check_experiment(config: DictConfig) -> None:
-    """Refuse to do one run of an experiment that tries several values of what the command does not choose."""
-    chosen = {key_of(word) for word in config.hydra.overrides.task}
-    for key, values in (config.hydra.sweeper.params or {}).items():
-        if key not in chosen:
-            experiment = f"experiment={config.hydra.runtime.choices.get('experiment')}"
-            raise UserError(f"{experiment} tries {key}={values}: say python train.py -m, or choose one: {key}=...")
-
-
-def _hide_password(config: DictConfig) -> None:
-    """Take the store's password out of the config before anything of it is written anywhere; refuse what is none."""
-    from zoo.tracking import address  # not before the config is checked: the package imports NumPy
-
-    address.hide(config)
-    if config.tracking.enabled and config.tracking.uri:
-        address.check(config.tracking.uri)
 
 
 @contextlib.contextmanager

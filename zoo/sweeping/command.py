@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from zoo.config import CONF, OPTIONAL, SEVERAL
+from zoo.config import OPTIONAL, SEVERAL
 from zoo.errors import UserError
 from zoo.keys import KEYS, meant, shown
+from zoo.places import COMMAND, CONF
 from zoo.refusals import LONG
 from zoo.sweeping import hydra_private
 from zoo.sweeping.words import asked_for, key_of
@@ -24,6 +25,8 @@ def read(words: list[str]) -> list[str]:
     for i in range(len(settings)):
         if "=" not in settings[i] and not settings[i].startswith("~"):
             raise UserError(_of_bare(settings, i))
+    if given.config_dir and not Path(given.config_dir).is_dir():
+        raise UserError(f"--config-dir {given.config_dir}: there is no such folder; it holds GROUP/NAME.yaml files.")
     modes = {"--run": given.run, "--multirun": given.multirun, "--cfg": given.cfg, "--info": given.info}
     asked = [name for name, value in modes.items() if value]
     if len(asked) > 1:
@@ -51,7 +54,7 @@ def _check(word: str, several: bool) -> None:
     if not key or key.startswith((".", "/")) or key.endswith((".", "/")):
         raise UserError(f"{word}: a setting is KEY=VALUE, such as epochs=5.")
     if len(values) > 1 and not several:
-        raise UserError(f"{word}: several values are a sweep: say python train.py -m {word}.")
+        raise UserError(f"{word}: several values are a sweep: say {COMMAND} -m {word}.")
     group = key.partition("@")[0]
     if group.partition("/")[0] != "hydra" and Path(CONF, group).is_dir():
         for value in values:
@@ -65,7 +68,7 @@ def _check_choice(group: str, value: Any) -> None:
         if group in SEVERAL:
             return
         both = ",".join(value) or "..."
-        raise UserError(f"{group}=[{both}]: a run has one; python train.py -m {group}={both} tries each.")
+        raise UserError(f"{group}=[{both}]: a run has one; {COMMAND} -m {group}={both} tries each.")
     if isinstance(value, str) and value:
         if group == "callbacks" and value in _choices(group):
             rest = [name for name in ("gradient_norms", "probe") if name != value]
@@ -74,7 +77,7 @@ def _check_choice(group: str, value: Any) -> None:
         return
     keys = [key for key in KEYS if key.startswith(f"{group}.") and value not in (None, "") and _fits(key, value)]
     listed = ", ".join(_choices(group))
-    choose = f"choose one of {listed}" if len(listed) <= LONG else "choose one that `python train.py --help` lists"
+    choose = f"choose one of {listed}" if len(listed) <= LONG else f"choose one that `{COMMAND} --help` lists"
     cure = f"say {keys[0]}={shown(value)}, or {choose}" if len(keys) == 1 else choose
     raise UserError(f"{group}={shown(value)}: {cure}.")
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.archive.summary import Summary
+from zoo.places import COMMAND
 
 
 def name_in_sweep(overrides: Sequence[str], varying: Sequence[str], choices: Mapping[str, Any]) -> str | None:
@@ -70,7 +71,7 @@ def of_cures(cured: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         name = " ".join(one["words"]) or "the run"
         if one["changes"]:
             proved = "cured by" if one["proved"] else f"changed, not proved ({one['reason']}):"
-            told.append(f"{name}: {proved} `{' '.join(one['changes'])}`; `python train.py {' '.join(one['command'])}`")
+            told.append(f"{name}: {proved} `{' '.join(one['changes'])}`; `{COMMAND} {' '.join(one['command'])}`")
         else:
             told.append(f"{name}: {'not cured, ' + one['reason'] if one['reason'] else 'nothing to cure'}")
     return {"mlflow.note.content": "\n\n".join(told)} if told else {}

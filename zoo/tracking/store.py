@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Store:
     Attributes:
         uri: its address, without a password.
         embedded: whether it is the embedded database.
-        made: whether that was not there before.
+        made: whether that was not there before, and nobody was told.
 
     Raises:
         UserError: where the store cannot be reached, or there is none of that kind.
@@ -46,7 +47,7 @@ class Store:
 
         # What a database refuses is told in one sentence, by whoever was refused.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        self.uri = resolved_uri(home, uri)
+        self.home, self.uri = home, resolved_uri(home, uri)
         self.embedded, self.made = self.uri == embedded_uri(home), False
         # MLflow would wait for minutes. Nor may it ask again by itself: an answer that is lost is no run that is not
         # there; `delivery` looks for it first.
@@ -69,6 +70,12 @@ class Store:
                 reason_of(error),
                 "; start it, give another tracking.uri, or leave it out with tracking=none.",
             ) from error
+
+    def tell_if_new(self) -> None:
+        """Say of a database that was just made that recorded runs are not in it: once, as this process adds to it."""
+        if self.made:
+            self.made = False
+            embedded.tell_of_runs(self.home / "mlruns")
 
     def _experiment(self, name: str, artifacts: Path | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -147,7 +154,8 @@ class Store:
 def import_mlflow() -> None:
     """Import MLflow, with what it imports only once it is used."""
     if "mlflow" not in sys.modules:
-        with importing():
+        with importing(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="IProgress not found")  # in a notebook: no bar of tqdm's is shown
             import mlflow.artifacts
             import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
