@@ -1,4 +1,4 @@
-# make train | test | test-all | test-jax | test-torch | ui | dist | docs | articles | bench | clean       make train PYTHON=python3.12
+# make train | test | test-all | test-jax | test-torch | ui | dist | docs | site | articles | bench | clean       make train PYTHON=python3.12
 PYTHON ?= python3
 ARGS ?=
 PORT ?= 5000
@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=wor
 EACH_BACKEND = $(addprefix tests/telemetry/test_,$(addsuffix .py,gradients callbacks models matrix public keras_private)) \
 	tests/running/test_checkpoint.py
 
-.PHONY: train test test-all test-tensorflow test-jax test-torch lint ui dist docs articles bench clean
+.PHONY: train test test-all test-tensorflow test-jax test-torch lint ui dist docs site articles bench clean
 
 # Train the default network; more words for train.py: make train ARGS="model.depth=20 activation=sigmoid"
 train: .venv/ready
@@ -60,6 +60,11 @@ docs: .venv/ready
 		hydra.sweep.dir=$(CURDIR)/mlruns/sweeps/docs
 	cp mlruns/sweeps/docs/comparison.png docs/vanishing.png
 
+# All pages as a site, in English and Chinese, that opens without a server: site/index.html.
+site: .venv/ready
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 # The tables of docs/articles.md, measured where they are older than their configs: 950 runs, some 130 minutes of a
 # processor. Files instead of Keras' downloads: make articles ARGS="--cifar10 cifar10.npz"
 articles: .venv/ready
@@ -72,7 +77,7 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean:
-	rm -rf .venv dist build .pytest_cache .ruff_cache
+	rm -rf .venv dist build site .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
