@@ -45,3 +45,22 @@ def test_snippets_run(backend, tmp_path):
 
 def installed(first_line: re.Match | None) -> bool:
     return first_line is None or importlib.util.find_spec(first_line[1]) is not None
+
+
+README = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_first_screen_of_the_readme_is_what_it_is_two_commands_a_picture_and_ten_lines():
+    screen = (ROOT / "README.md").read_text().partition("\n## ")[0]
+    places = [screen.index(word) for word in ("# gradient-zoo", "make train", "make test", "![", "```python")]
+    assert places == sorted(places) and screen.count("```") == 4 and screen.count("![") == 1
+    assert len([line for line in README[0].splitlines() if line]) == 10
+    assert len(screen.splitlines()) <= 32
+
+
+def test_the_code_of_the_readme_runs(shared_train, tmp_path):
+    (tmp_path / "readme.py").write_text("\n".join(README))
+    done = shared_train.module("readme", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "confidence" in done.stdout and "\n  try " in done.stdout
+    assert (tmp_path / "run.html").is_file()
