@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "checkup": {"telemetry"},
     "repairing": {"telemetry", "checkup"},
     "models": {"errors", "keys"},
-    "data": {"errors", "keys", "startup"},
+    "data": {"errors", "keys", "refusals", "startup"},
     "archive": {"errors", "config", "telemetry"},
     "tracking": {"errors", "config", "places", "startup", "telemetry", "archive"},
     "report": {"errors", "config", "places", "telemetry", "archive", "tracking"},

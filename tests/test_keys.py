@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from functools import cache
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from zoo.config import CHECKED, CONF, OURS, _values, check
+from zoo.config import CHECKED, CONF, OPTIONAL, OURS, _values, check
 from zoo.errors import UserError, explain
 from zoo.keys import KEYS
 from zoo.sweeping.command import read
+from zoo.sweeping.help import help_text
 
 GROUPS = sorted(
     path.name for path in Path(CONF).iterdir() if path.is_dir() and path.name not in ("hydra", "experiment")
@@ -116,3 +118,19 @@ def test_a_persons_own_function_takes_what_it_likes():
     cfg = composed("model._target_=mine.net", "model.depth=[1,2]", "+model.more=x")
     check(cfg)
     assert not cfg.model._target_.startswith(OURS)
+
+
+def test_help_describes_every_group_and_every_key():
+    text = help_text()
+    for group in GROUPS:
+        assert re.search(rf"^  {group}: \w", text, re.MULTILINE), group
+    for group in GROUPS:
+        for file in sorted(Path(CONF, group).rglob("*.yaml")):
+            name = file.relative_to(Path(CONF, group)).with_suffix("").as_posix()
+            shown = help_text([f"{group}={name}"]).partition(f"\n{group}={name}\n")[2].partition("\n\n")[0]
+            assert len(shown.splitlines()[0]) > 10, name
+            if group in OPTIONAL:
+                continue
+            for line, below in itertools.pairwise([*shown.splitlines(), ""]):
+                if key := re.match(r"  ([\w.]+)=\S+(.*)", line):
+                    assert key[2].strip() or below.startswith(" " * 10), f"{name}: {key[1]}"

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from zoo.errors import reported
 from zoo.interrupts import no_longer_in_order
 from zoo.places import CONF
-from zoo.sweeping.command import read
+from zoo.sweeping.command import help_for, read
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
@@ -27,7 +27,10 @@ def main() -> None:
     try:
         with reported():
             sys.argv[1:] = read(sys.argv[1:])
-            train()
+            if told := help_for(sys.argv[1:]):
+                print(told)
+            else:
+                train()
     finally:
         no_longer_in_order()
 

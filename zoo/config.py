@@ -8,6 +8,7 @@ import dataclasses
 import importlib.util
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from zoo.errors import UserError, explain
 from zoo.keys import KEYS, model_file, shown
 from zoo.places import CHECKOUT, CONF
 from zoo.places import PACKAGE as PACKAGE
-from zoo.refusals import unknown
+from zoo.refusals import no_such_column, unknown
 
 
 def home() -> Path:
@@ -305,6 +306,8 @@ def check_files(cfg: DictConfig) -> None:
         found, kind = Path(path).expanduser(), "folder" if target == "zoo.data.image_folder" else "file"
         if not (found.is_dir() if kind == "folder" else found.is_file()):
             raise UserError(f"data.path={path}: there is no {kind} {found.absolute()}.")
+        if target == "zoo.data.table" and found.suffix.lower() in (".csv", ".tsv", ".txt"):
+            _check_column(found, str(path), str(cfg.data.target))
     for name in ("wandb", "trackio"):
         if name in cfg.callbacks and importlib.util.find_spec(name) is None:
             raise UserError(f"callbacks: {name} is not installed: pip install {name}.")
@@ -326,6 +329,22 @@ def models_kept(cfg: DictConfig) -> int | None:
     """Return of how many of a sweep's runs the models are kept; `None`: of all. A run of its own keeps its unless 0."""
     chosen = OmegaConf.select(cfg, "tracking.models", default="best")
     return {"best": 1, "all": None, "none": 0}[chosen] if isinstance(chosen, str) else chosen
+
+
+def _check_column(file: Path, path: str, target: str) -> None:
+    """Refuse a column whose name is nowhere in a text's first line; what else may be wrong is seen when it is read.
+
+    Args:
+        file, path: where it lies, and how that was given.
+        target: the column.
+    """
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            header = next((line.strip() for line in lines if line.strip()), "")
+    except (OSError, UnicodeDecodeError):
+        return
+    if header and '"' not in header and target not in header:
+        raise UserError(no_such_column(target, path, [name.strip() for name in re.split(r"[,;\t|]", header)]))
 
 
 def objectives(cfg: DictConfig) -> list[str]:

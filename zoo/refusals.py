@@ -8,6 +8,7 @@ from zoo.keys import KEYS, meant
 from zoo.places import COMMAND
 
 LONG = 200  # characters of a list of choices that are more than a line should have
+FEW = 5  # names that are enough to know a table by
 HELP = re.compile(r"See https://hydra\.cc\S* for details|set env var HYDRA_FULL_ERROR=1 to see chained exception\.?")
 
 
@@ -25,6 +26,14 @@ def no_such_choice(group: str, choice: str, choices: Sequence[str]) -> str:
     listed = ", ".join(choices)
     listed = f"Choices: {listed}" if len(listed) <= LONG else f"`{COMMAND} --help` lists the choices"
     return f"{group}={choice}: no such choice; {hint}{listed}."
+
+
+def no_such_column(target: str, path: str, columns: Sequence[str]) -> str:
+    """Return the line that tells of a column that a table has not."""
+    close = meant(target, columns)
+    listed = ", ".join(columns[:FEW]) + (", ..." if len(columns) > FEW else "")
+    cure = f"did you mean {close}?" if close else f"it has {listed}."
+    return f"data.target={target}: {path} has no such column; {cure}"
 
 
 def of_hydra(error: Exception) -> str:

@@ -226,9 +226,18 @@ def test_nothing_heavy_is_imported_to_answer_quickly(words, train):
 
 
 def test_help_lists_the_groups_their_choices_and_examples(train):
-    text = train.fresh("--help").stdout
+    text = train.fresh("--help", COLUMNS="80").stdout
     for word in ("activation:", "initializer:", "model:", "relu", "he_normal", "resnet20", "python train.py -m"):
         assert word in text
+    assert "_target_" not in text and "_partial_" not in text and "${" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_tells_of_a_choice_that_is_named_beside_it(train):
+    text = train.fresh("model=resnet56", "--help", "remedy=residual").stdout
+    assert "model=resnet56\n  ResNet-56 for 32x32 (He et al. 2015" in text
+    assert re.search(r"model.depth=56 +layers with weights", text) and "model.width" not in text
+    assert re.search(r"\nremedy=residual\n(  .*\n)+  model.residual=2", text)
 
 
 def test_an_error_in_a_persons_own_code_shows_that_code_first(train, tmp_path):

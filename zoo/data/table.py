@@ -7,14 +7,13 @@ import numpy as np
 
 from zoo.data.prepare import Dataset, Source, prepare
 from zoo.errors import UserError
-from zoo.keys import meant
+from zoo.refusals import FEW, no_such_column
 
 if TYPE_CHECKING:
     import pandas
 
 SEPARATORS = {".tsv": "\t", ".csv": None, ".txt": None}  # None: pandas finds it: a comma, semicolon, tab ...
 MOST_CLASSES = 0.2  # of the rows: whole numbers of more kinds are hardly classes
-FEW = 5  # names that a line lists
 
 
 def table(path: str | None = None, target: str | None = None, task: str = "auto", **options) -> Dataset:
@@ -35,9 +34,7 @@ def table(path: str | None = None, target: str | None = None, task: str = "auto"
     frame: Any = _read(path)
     columns = [str(column) for column in frame.columns]
     if target not in columns:
-        close = meant(target, columns)
-        cure = f"did you mean {close}?" if close else f"it has {_some(columns)}."
-        raise UserError(f"data.target={target}: {path} has no such column; {cure}")
+        raise UserError(no_such_column(target, path, columns))
     frame.columns = columns
     if twice := {column for column in columns if columns.count(column) > 1}:
         raise UserError(f"{path}: several columns are called {_some(sorted(twice))}: give each a name of its own.")

@@ -17,7 +17,7 @@ from zoo.places import COMMAND
 from zoo.sweeping.command import read
 from zoo.sweeping.folders import make_folder
 from zoo.sweeping.words import key_of
-from zoo.telemetry.language import language, use_language
+from zoo.telemetry.language import language, say, use_language
 
 if TYPE_CHECKING:  # it imports NumPy
     from zoo.running.run import Result
@@ -68,6 +68,16 @@ def check_alone(cfg: DictConfig) -> None:
     if any((folder / name).exists() for name in (FILE, "config.yaml", STATE)):
         raise UserError(f"hydra.run.dir={folder}: a run lies there: give another folder, or delete it.")
     make_folder("hydra.run.dir", folder)
+    tell_what_is_missing(cfg)
+
+
+def tell_what_is_missing(cfg: DictConfig) -> None:
+    """Say that nothing is told of gradients, where callbacks are chosen, and none that records them."""
+    watching = [str(node.get("_target_")) for node in cfg.callbacks.values()]
+    if cfg.verbose and watching and not any(target.endswith("GradientNorms") for target in watching):
+        use_language(cfg.language)
+        told = say("callbacks: without gradient_norms no gradient is recorded, and there is no verdict")
+        print(told, file=sys.stderr, flush=True)
 
 
 def _check_experiment(cfg: DictConfig) -> None:

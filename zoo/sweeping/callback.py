@@ -28,7 +28,7 @@ from zoo.report.cured import cured_block
 from zoo.report.foretold import foretold_table
 from zoo.report.paired import compared_text
 from zoo.report.text import models_told
-from zoo.sweeping.alone import check_alone, hide_password
+from zoo.sweeping.alone import check_alone, hide_password, tell_what_is_missing
 from zoo.sweeping.cure import FILE as FILE_OF_CURES
 from zoo.sweeping.cure import read_cured
 from zoo.sweeping.folders import leave_nothing, make_folder
@@ -75,6 +75,7 @@ class Sweep(Callback):
                 self._settle(config)
                 if self.leads:
                     self._open_or_leave_nothing(config)
+        tell_what_is_missing(config)
         self.unwind.enter_context(composed_once())
         done = self._clear(config)
         if config.verbose:

@@ -42,6 +42,16 @@ def read(words: list[str]) -> list[str]:
     return asked_for([*options, *settings]) if trains else [*options, *settings]
 
 
+def help_for(words: list[str]) -> str | None:
+    """Return what `--help` tells; `None` if it is not asked for."""
+    given, _ = hydra_private.command_line(words)
+    if not given.help:
+        return None
+    from zoo.sweeping.help import help_text
+
+    return help_text(given.overrides, given.config_dir)
+
+
 def _check(word: str, several: bool) -> None:
     """Refuse a word that Hydra cannot read, and for a group what is no name of a file."""
     key = key_of(word)
