@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import random
 import re
+import resource
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from zoo.config import CHECKED, CONF, OPTIONAL, OURS, _values, check
+from zoo.config import CHECKED, CONF, LEAST, OPTIONAL, OURS, _values, check, check_files
 from zoo.errors import UserError, explain
 from zoo.keys import KEYS
 from zoo.sweeping.command import read
@@ -71,6 +73,29 @@ def test_each_key_refuses_what_is_of_no_type_of_its_own(key):
         assert key in line, sort
 
 
+def chosen_by(key: str) -> list[str]:
+    """The word that chooses a file in which a key stands; none of one that every config has."""
+    group = key.partition(".")[0]
+    if group not in GROUPS:
+        return []
+    leaf = re.compile(rf"\b{key.rpartition('.')[2]}:")
+    names = [path.stem for path in sorted(Path(CONF, group).glob("*.yaml")) if leaf.search(path.read_text())]
+    return [f"{group}=[{key.split('.')[1]}]" if group == "callbacks" else f"{group}={names[0]}"]
+
+
+@pytest.mark.parametrize("key", random.Random(25).sample(sorted({*KEYS} - {"resume.any_code"}), 8))
+@pytest.mark.parametrize("value", ["[[1]]", "{no: 1}"])
+def test_a_wrong_value_costs_the_whole_command_a_line_and_a_moment(key, value, train):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = train.fresh(*chosen_by(key), f"{key}={value}", code=1)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout == "" and done.stderr.startswith("error: "), done.stderr
+    assert 1 <= done.stderr.count("\n") <= 2 and key in done.stderr
+    assert not train.home.exists()
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 1.5, "seconds of a processor: Keras alone takes more"
+
+
 WORDS = {
     "dropout=0.5": "dropout=0.5: say dropout.rate=0.5, or choose one of dropout, none.",
     "model=null": "model=null: choose one",
@@ -118,6 +143,18 @@ def test_a_persons_own_function_takes_what_it_likes():
     cfg = composed("model._target_=mine.net", "model.depth=[1,2]", "+model.more=x")
     check(cfg)
     assert not cfg.model._target_.startswith(OURS)
+
+
+@pytest.mark.parametrize("target", LEAST)
+def test_the_least_image_of_a_network_is_what_it_says_itself(target):
+    from zoo import build
+
+    name, side = {"vgg": "vgg11"}.get(target.rpartition(".")[2], target.rpartition(".")[2]), LEAST[target]
+    with pytest.raises(UserError, match=f"takes images of {side}x{side} pixels or more"):
+        build(name, (side - 1, side - 1, 3), 10)
+    with pytest.raises(UserError, match=rf"model={target.rpartition('.')[2]} takes images of {side}x{side} pixels"):
+        check_files(composed(f"model={name}", "data=digits"))
+    check_files(composed("model=alexnet_small", "data=digits"))
 
 
 def test_help_describes_every_group_and_every_key():

@@ -292,12 +292,19 @@ PATHS = {
 }
 
 
+# Sides of images in pixels: of the data sets that are always the same, and the least that a network takes.
+SIDES = {"zoo.data.digits": 8, "zoo.data.mnist": 28, "zoo.data.fashion_mnist": 28}
+SIDES |= {"zoo.data.cifar10": 32, "zoo.data.cifar100": 32}
+LEAST = {"zoo.models.lenet": 12, "zoo.models.vgg": 32, "zoo.models.alexnet": 67}
+
+
 def check_files(cfg: DictConfig) -> None:
-    """Refuse a path at which nothing lies, on a machine that is to read it.
+    """Refuse a path at which nothing lies, on a machine that is to read it, and images that are too small.
 
     Raises:
         UserError: naming the key, the path and what it should be.
     """
+    _check_images(cfg)
     target = str(cfg.data._target_)
     path = OmegaConf.select(cfg, "data.path")
     if target in PATHS and not (path and OmegaConf.select(cfg, "data.target", default=path)):
@@ -329,6 +336,23 @@ def models_kept(cfg: DictConfig) -> int | None:
     """Return of how many of a sweep's runs the models are kept; `None`: of all. A run of its own keeps its unless 0."""
     chosen = OmegaConf.select(cfg, "tracking.models", default="best")
     return {"best": 1, "all": None, "none": 0}[chosen] if isinstance(chosen, str) else chosen
+
+
+def _check_images(cfg: DictConfig) -> None:
+    """Refuse images that are known to be smaller than the network takes; what is not known is seen when it is built."""
+    side, least = SIDES.get(str(cfg.data._target_)), LEAST.get(str(cfg.model._target_))
+    if side and least and not OmegaConf.select(cfg, "data.path") and not _made_for_small(cfg):
+        data, model = (str(node._target_).rpartition(".")[2] for node in (cfg.data, cfg.model))
+        if side < least:
+            raise UserError(
+                f"model={model} takes images of {least}x{least} pixels or more, data={data} has {side}x{side}: choose "
+                "larger images, or another network, such as model=mlp."
+            )
+
+
+def _made_for_small(cfg: DictConfig) -> bool:
+    """Whether an AlexNet is the one for small images; a small VGG needs what the large one does."""
+    return bool(OmegaConf.select(cfg, "model.small")) and cfg.model._target_ == "zoo.models.alexnet"
 
 
 def _check_column(file: Path, path: str, target: str) -> None:

@@ -173,6 +173,8 @@ BAD = {
     "model.weights=/nowhere.keras": "model.weights=/nowhere.keras: there is no such file",
     "objective=lose": "objective=lose: choose one of loss,",
     "steps=5": "steps=5: it follows from",
+    "model=lenet data=digits": "model=lenet takes images of 12x12 pixels or more, data=digits has 8x8",
+    "data.limit=1": "data.limit=1: it must be a whole number, 2 or more, or null.",
     "data.fold=3": "data.fold=3: there are no folds",
     "tracking.uri=nothing://x": "tracking.uri=nothing://x: there is no such kind of store",
     "data.fold=7 data.folds=5": "data.fold=7: with data.folds=5 it must be one of 0 to 4.",
@@ -199,6 +201,19 @@ def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_left(train):
         assert done.stderr.startswith(f"error: {key}=/proc/x: it cannot be written")
         assert done.stderr.count("\n") == 1
         assert not train.home.exists()
+
+
+def test_what_callbacks_leave_out_is_told(train):
+    done = train("callbacks=[probe]", "epochs=1", "model.depth=1", "tracking=none", "pictures=false")
+    assert done.stderr == "callbacks: without gradient_norms no gradient is recorded, and there is no verdict\n"
+    done = train("callbacks=[]", "epochs=1", "model.depth=1", "tracking=none", "pictures=false")
+    assert done.stderr == ""
+
+
+def test_a_column_that_is_not_there_is_told_before_the_table_is_read(train, tmp_path):
+    (tmp_path / "mine.csv").write_text("length,width,kind\n1,2,a\n")
+    done = train.fresh("data=table", "data.path=mine.csv", "data.target=kinds", cwd=tmp_path, code=1)
+    assert done.stderr == "error: data.target=kinds: mine.csv has no such column; did you mean kind?\n"
 
 
 def test_an_experiment_that_sweeps_is_not_done_as_one_run(train):

@@ -148,7 +148,7 @@ def recorded(record: Record) -> Iterator[None]:
     except BaseException as error:
         if told_to_end.is_set() or not isinstance(error, Exception):
             record.end(Status.KILLED, reason="interrupted")
-            if record.sweep is None and can_go_on(Summary.read(record.folder)):
+            if record.sweep is None and record.began and can_go_on(Summary.read(record.folder)):
                 print(f"cut off; it goes on with: {COMMAND} resume={record.folder}", file=sys.stderr)
             if isinstance(error, Exception):
                 raise KeyboardInterrupt from error
