@@ -8,13 +8,18 @@ from zoo.keys import KEYS, meant
 from zoo.places import COMMAND
 
 LONG = 200  # characters of a list of choices that are more than a line should have
+SHORT = {"lr": "learning_rate", "batch": "batch_size"}  # as other programs call them
 FEW = 5  # names that are enough to know a table by
 HELP = re.compile(r"See https://hydra\.cc\S* for details|set env var HYDRA_FULL_ERROR=1 to see chained exception\.?")
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
     """Return the line that tells of a key that there is not, among those that there are."""
-    close = meant(name, known)
+    leaf = name.rpartition(".")[2]
+    leaf = SHORT.get(leaf, leaf)
+    same = [key for key in KEYS if key.rpartition(".")[2] == leaf and key != name]
+    known = [key for key in known if not key.rpartition(".")[2].startswith("_")]
+    close = " or ".join(same[:2]) if same else meant(name, known)
     cure = f"did you mean {close}?" if close else f"`{COMMAND} --cfg job` lists the keys there are."
     return f"there is no {name} in this configuration; {cure}"
 

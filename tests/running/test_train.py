@@ -159,6 +159,8 @@ BAD = {
     "epochs=1.5": "epochs=1.5: it must be a whole number",
     "epochs=null": "epochs=null: it must be a whole number",
     "pictures=5": "pictures=5: it must be true or false.",
+    "learning_rate=0.1": "there is no learning_rate in this configuration; did you mean optimizer.learning_rate?",
+    "optimizer.lr=0.1": "there is no optimizer.lr in this configuration; did you mean optimizer.learning_rate?",
     "+x=1": "there is no x in this configuration",
     "+model.more=1": "there is no model.more in this configuration",
     "~model": "there is no model, and a run needs it",
