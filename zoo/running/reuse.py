@@ -155,7 +155,8 @@ def taken_up(
 
 def begun(model: "keras.Model") -> "keras.Model":
     """Return a model that is compiled and complete, and remember what its optimizer begins with."""
-    attributes: dict[str, Any] = vars(model)  # past Keras' attribute tracking, as nothing of it is tracked
+    untyped: Any = model
+    attributes = vars(untyped)  # past Keras' attribute tracking, as nothing of it is tracked
     if _many and FIRST not in attributes:
         optimizer: Any = model.optimizer
         attributes[FIRST] = [variable.numpy() for variable in optimizer.variables]
