@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoo.archive.summary import COSTS, Summary
 from zoo.archive.sweep import SweepFolder
+from zoo.errors import UserError
 
 LAST, BEST = "model.keras", "best.keras"  # as after the last epoch; as after the one that was best by the objective
 KINDS = (LAST, BEST)
@@ -101,7 +102,10 @@ class BestModels:
         """Return rank, number and the place of the models of each finished run that has some, the best first."""
         found = []
         for place in self.folder.glob("*"):
-            summary = Summary.read(self.sweep.path / place.name)
+            try:
+                summary = Summary.read(self.sweep.path / place.name)
+            except UserError:  # a damaged one: its run is done again
+                continue
             if summary.finished and models_in(place):
                 rank = rank_of(self.objective, summary.measured(self.objective), self.most)
                 found.append((rank, place.name, place))
