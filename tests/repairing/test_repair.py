@@ -1,5 +1,6 @@
 """Programs that do not learn are changed until they do; those that do are left alone."""
 
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from zoo.repairing.changes import called_for, possible
 from zoo.repairing.code import difference, listing
 from zoo.repairing.continuing import Snapshots
 from zoo.repairing.plan import Plan, in_units, realized
+from zoo.repairing.repair import _Repair
 from zoo.repairing.subject import Subject
 from zoo.repairing.tries import Bench, Try
 from zoo.telemetry.breaking import sound_epoch
@@ -118,6 +120,24 @@ def test_what_learns_and_is_only_not_done_is_not_changed():
     assert not found.changes and found.before.verdict.name == "healthy", found
     told = examined(Subject.of(net(), x, y, None).program).told
     assert 0.4 <= found.before.skill < LEARNED * told
+
+
+def test_what_learned_once_and_not_again_is_no_cure():
+    x, y = digits()
+    repairing = _Repair(Subject.of(net(), x, y, None), 2, 32, ENDLESS, verbose=False)
+    looked = examined(repairing.subject.program)
+    first, before = repairing.bench.profiled(Try((), Plan()), 2, ENDLESS, looked)
+    known = possible(repairing.subject, 2, 32)
+    edge = Try(("lower rate",), Plan().compiling(optimizer=lambda: keras.optimizers.SGD(1e6)), skill=0.9, epochs=2)
+    again = []
+
+    assert repairing._proved(edge, first, before, known, {}, True, looked, again) is None
+
+    assert [one.keys for one in again] == [edge.keys] and again[0].skill < 0.5
+    tries = [Try((key,), Plan(), skill=skill, epochs=2) for key, skill in (("a", 0.6), ("b", 0.8), ("c", -1.0))]
+    tries += [edge, Try(("d",), Plan(), skill=0.9, epochs=1)]
+    hopeless = dataclasses.replace(before, skill=0.0)
+    assert [one.keys for one in repairing._others(edge, tries, hopeless)] == [("b",), ("a",)]
 
 
 @pytest.mark.parametrize(("last", "loss"), (((None, 10), "sparse"), ((None, 1), "binary")))

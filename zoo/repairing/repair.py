@@ -184,7 +184,22 @@ class _Repair:
         proof = PROOF * (len(SEEDS) * best.seconds + (len(SEEDS) - 1) * before.seconds)
         until = max(self.ends - proof, time.monotonic() + (self.ends - time.monotonic()) / 2)
         best, without, minimal = search.pruned(best, until)
-        return self._proved(best, first, before, known, without, minimal, looked)
+        # What learns at the edge of what is stable may not do so again.
+        again: list[Try] = []
+        for one in [best, *self._others(best, tries, before)]:
+            if again and time.monotonic() + one.seconds > self.ends:
+                break
+            left_out = (without, minimal) if one is best else ({}, len(one.keys) == 1)
+            repaired = self._proved(one, first, before, known, *left_out, looked, again)
+            if repaired is not None:
+                return repaired
+        return self._uncured(first, before, again, known)
+
+    def _others(self, best: Try, tries: list[Try], before: Profile) -> list[Try]:
+        """Return the plans beside the best one that came to their end and told something, the most telling first."""
+        ended = [one for one in tries if one.epochs >= one.plan.fitted.get("epochs", self.epochs)]
+        near = [one for one in ended if one.keys != best.keys and one.skill > max(before.skill, NOTHING)]
+        return sorted(near, key=lambda one: -one.skill)
 
     @property
     def _own(self) -> bool:
@@ -244,9 +259,14 @@ class _Repair:
         without: dict[str, float],
         minimal: bool,
         looked: Examination,
-    ) -> Repaired:
+        again: list[Try],
+    ) -> Repaired | None:
+        """Train a try once more, beside the program as it was; `None` where it is not well then, which `again` gets."""
         epochs = best.plan.fitted.get("epochs", self.epochs)
         last, after = self.bench.profiled(best, epochs, self.ends, looked)
+        if after.verdict.name != "healthy" and not self._enough(after.skill, looked.told):
+            again.append(dataclasses.replace(last, skill=after.skill))
+            return None
         skills = {"before": [before.skill], "after": [after.skill]}
         for seed in SEEDS[1:]:
             for name, one in (("before", Try((), Plan(), seed)), ("after", Try(best.keys, best.plan, seed))):
@@ -256,8 +276,6 @@ class _Repair:
                     self.told(f"{name}, seed {seed}: {one.skill:.3f}")
                     skills[name] += [] if one.cut else [one.skill]
         changes = [known[key] for key in best.keys]
-        if after.verdict.name != "healthy" and not self._enough(after.skill, looked.told):
-            return self._uncured(first, before, [dataclasses.replace(last, skill=after.skill)], known)
         reasons = self._reasons(after, skills, minimal)
         if first.cut:
             reasons.append(f"as it is, there was time for {first.epochs} of its {self.epochs} epochs")
