@@ -25,14 +25,14 @@ def differing_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) ->
     """
     usual = default_choices()
     rows = [
-        (group, _written(choice), _written(usual[group]))
+        (group, written(choice), written(usual[group]))
         for group, choice in choices.items()
         if group in usual and group not in SILENT and choice != usual[group]
     ]
     for key, value in _leaves({k: v for k, v in config.items() if k not in SILENT}):
         default = default_of(key, choices)
-        if default is not None and default != _written(value):
-            rows.append((key, _written(value), default))
+        if default is not None and default != written(value):
+            rows.append((key, written(value), default))
     return rows
 
 
@@ -58,13 +58,13 @@ def _with_values(run: Summary, silent: Sequence[str]) -> Summary:
 def _value_of(key: str, choices: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
     """As the run was made; where it left no config, as it would have been."""
     if key in choices:
-        return _written(choices[key])
+        return written(choices[key])
     node: Any = config
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:
             return default_of(key, choices)
         node = node[part]
-    return default_of(key, choices) if isinstance(node, Mapping) else _written(node)
+    return default_of(key, choices) if isinstance(node, Mapping) else written(node)
 
 
 def default_of(key: str, choices: Mapping[str, Any]) -> str | None:
@@ -76,7 +76,7 @@ def default_of(key: str, choices: Mapping[str, Any]) -> str | None:
     """
     group, _, rest = key.partition(".")
     if not rest and group in default_choices():
-        return _written(default_choices()[group])
+        return written(default_choices()[group])
     known = _file(Path(CONF) / "config.yaml")
     if rest:
         known = _chosen(group, str(choices.get(group) or default_choices().get(group, "")))
@@ -86,7 +86,7 @@ def default_of(key: str, choices: Mapping[str, Any]) -> str | None:
         known = known[part]
     if isinstance(known, Mapping) or (isinstance(known, str) and "${" in known):
         return None
-    return _written(known)
+    return written(known)
 
 
 @functools.cache
@@ -142,12 +142,12 @@ def _leaves(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield f"{before}{name}", value
 
 
-def _written(value: Any) -> str:
-    """As the command line has it."""
+def written(value: Any) -> str:
+    """Return a value as the command line has it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(written, value))}]"
     return str(value)

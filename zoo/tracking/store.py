@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from zoo.archive.defaults import written
 from zoo.errors import UserError
-from zoo.keys import shown
 from zoo.startup import importing
 from zoo.tracking import embedded
 from zoo.tracking.address import DATABASES, connection, kind_of, without_password
@@ -234,7 +234,7 @@ def parameters_of(config: Mapping, choices: Mapping[str, object]) -> dict[str, s
     named = {name: choice for name, choice in named.items() if name not in ("tracking", "resume")}
     named["callbacks"] = f"[{','.join(sorted(config.get('callbacks', ())))}]"
     values = {
-        RENAMED.get(key, key): shown(value)
+        RENAMED.get(key, key): written(value)
         for key, value in flatten(config).items()
         if not key.rpartition(".")[2].startswith("_") and not isinstance(value, Mapping)
     }
