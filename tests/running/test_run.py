@@ -42,7 +42,8 @@ def test_a_composed_config_is_run_in_a_folder_of_its_own(home):
     assert len(history) == summary.steps == 2 * 41 and len(done.probes.results) == 3
     assert summary.parameters == done.model.count_params() == 64 * 6 + 6 + 6 * 6 + 6 + 6 * 10 + 10
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml", "history.csv", "gradients.npz", "probes.npz", "summary.json", "run.html",
+        "config.yaml", "data.json", "history.csv", "gradients.npz", "probes.npz", "model.keras", "summary.json",
+        "run.html",
     }  # fmt: skip
 
 

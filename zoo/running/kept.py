@@ -46,11 +46,15 @@ def keep_models(
         callbacks: of its training.
 
     Returns:
-        The summary with the models' signature; as it was where none is kept.
+        The summary with the models' signature; as it was where `tracking.models` keeps none.
     """
     kept, place, best = models_kept(cfg), summary.folder, None
     if kept == 0:
         return summary
+    outputs = getattr(model, "output_shape", None)
+    after = outputs[1:] if isinstance(outputs, tuple) else (data.classes,)
+    signature = {"inputs": [-1, *data.input_shape], "outputs": [-1, *(size or -1 for size in after)]}
+    summary = dataclasses.replace(summary, signature=signature)
     if sweep is not None and kept is not None:
         objective = objectives(cfg)[0]
         best = BestModels(sweep, objective, kept)
@@ -68,10 +72,7 @@ def keep_models(
         return summary
     if best is not None:
         best.drop_others()
-    outputs = getattr(model, "output_shape", None)
-    after = outputs[1:] if isinstance(outputs, tuple) else (data.classes,)
-    signature = {"inputs": [-1, *data.input_shape], "outputs": [-1, *(size or -1 for size in after)]}
-    return dataclasses.replace(summary, signature=signature)
+    return summary
 
 
 def _write_best(model: Any, callbacks: Sequence[keras.callbacks.Callback], path: Path) -> None:

@@ -168,7 +168,7 @@ def _run(cfg: DictConfig, record: Record) -> Result:
         return _preflight(cfg, record, training, foretold)
     fit(cfg, record, training)
     summary = judge(cfg, record, training)
-    conclude(cfg, record, training, summary)
+    summary = conclude(cfg, record, training, summary)
     reuse.keep(program, training.data, training.model, training.norms, training.probes)
     value = summary.measured(objectives(cfg)[0])
     return Result(summary, value, training.model, training.norms, training.probes)
@@ -418,8 +418,8 @@ def judge(cfg: DictConfig, record: Record, training: Training) -> Summary:
     )
 
 
-def conclude(cfg: DictConfig, record: Record, training: Training, summary: Summary) -> None:
-    """Write the model, then the summary; close the run in the store, and tell a person who stands by."""
+def conclude(cfg: DictConfig, record: Record, training: Training, summary: Summary) -> Summary:
+    """Write the model, then the summary, which is returned; close the run in the store, and tell who stands by."""
     from zoo.archive.run import RunFolder
     from zoo.running.kept import keep_models
     from zoo.telemetry.probes_file import arrays_of
@@ -439,6 +439,7 @@ def conclude(cfg: DictConfig, record: Record, training: Training, summary: Summa
     record.finish(kept, _samples(training, history), profiles(history, *deltas))
     if cfg.verbose and record.sweep is None:
         print(report.run_block(summary, norms and norms.history, viewer(cfg)))
+    return summary
 
 
 def _samples(training: Training, history: "GradientHistory | None") -> Callable[[int], list[int]]:
