@@ -5,7 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
-from zoo.archive.summary import COSTS, Summary
+from zoo.archive.study import MINIMIZE
+from zoo.archive.summary import Summary, less_is_better
 from zoo.archive.sweep import SweepFolder
 from zoo.errors import UserError
 
@@ -24,20 +25,6 @@ def files_of(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in KINDS)
 
 
-def rank_of(objective: str, value: float, most: bool | None = None) -> float:
-    """Return what sorts the best first; infinity for what is no number.
-
-    Args:
-        objective: a metric's name, or a cost.
-        value: of it.
-        most: whether more is better; `None` where the name says so.
-    """
-    if not math.isfinite(value):
-        return math.inf
-    more = objective.endswith("accuracy") and objective not in COSTS if most is None else most
-    return -value if more else value
-
-
 class BestModels:
     """The models of a sweep's best runs, kept while it goes on by whoever has done a run.
 
@@ -54,7 +41,7 @@ class BestModels:
     def __init__(self, sweep: Path, objective: str, count: int):
         self.sweep, self.objective, self.count = SweepFolder(sweep), objective, count
         directions = (self.sweep.read().get("search") or {}).get("directions")
-        self.most = directions[0] == "maximize" if directions else None
+        self.sign = 1 if (directions[0] == MINIMIZE if directions else less_is_better(objective)) else -1
 
     @property
     def folder(self) -> Path:
@@ -63,7 +50,7 @@ class BestModels:
 
     def place(self, number: str, value: float) -> Path | None:
         """Return the folder for the models of a run that comes to `value`; `None` if it is none of the best."""
-        rank = rank_of(self.objective, value, self.most)
+        rank = self._rank(value)
         if rank == math.inf:
             return None
         others = [(other, name) for other, name, _ in self._ranked() if name != number]
@@ -98,6 +85,10 @@ class BestModels:
         shutil.rmtree(self.folder, ignore_errors=True)
         return kept
 
+    def _rank(self, value: float) -> float:
+        """Return what sorts the best first; infinity for what is no number."""
+        return self.sign * value if math.isfinite(value) else math.inf
+
     def _ranked(self) -> list[tuple[float, str, Path]]:
         """Return rank, number and the place of the models of each finished run that has some, the best first."""
         found = []
@@ -107,6 +98,5 @@ class BestModels:
             except UserError:  # a damaged one: its run is done again
                 continue
             if summary.finished and models_in(place):
-                rank = rank_of(self.objective, summary.measured(self.objective), self.most)
-                found.append((rank, place.name, place))
+                found.append((self._rank(summary.measured(self.objective)), place.name, place))
         return sorted(found)

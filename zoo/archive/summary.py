@@ -16,7 +16,6 @@ from zoo.telemetry.findings import Cure, Finding, Verdict
 FILE = "summary.json"
 # The metric that stands for a run is the first of these that it has; a preflight, which tests nothing, has the last.
 STANDING = ("test_accuracy", "test_rmse", "test_loss", "loss")
-MORE_IS_BETTER = ("test_accuracy", "val_accuracy")
 COSTS = ("seconds", "parameters")  # of a run, which a search may go by beside metrics
 
 
@@ -30,7 +29,7 @@ class Status(enum.StrEnum):
 
 def less_is_better(metric: str) -> bool:
     """Whether a metric is an error."""
-    return metric not in MORE_IS_BETTER
+    return not metric.endswith("accuracy")
 
 
 class Metric(NamedTuple):

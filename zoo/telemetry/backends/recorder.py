@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,24 @@ from zoo.telemetry.recording import Recording
 # Squares outside these bounds may have left float32: such rows are computed again, each gradient over its maximum.
 SMALLEST, LARGEST = 1e-30, 1e30
 SMALL = 2**16  # entries; larger tensors take longer to convert to float64 than to guard
+
+
+def by_size(
+    tensors: list, sizes: Sequence[int], small: Callable, large: Callable, concat: Callable, take: Callable
+) -> Any:
+    """Return the norm of each tensor, (n,), by what is fastest for its size, in the order of the tensors.
+
+    Args:
+        tensors: whose norms are asked for.
+        sizes: entries of each.
+        small, large: give the norms of tensors of at most `SMALL` entries, and of larger ones.
+        concat, take: of the backend: several rows as one, and a row in another order.
+    """
+    places: tuple[list[int], list[int]] = ([], [])
+    for i, size in enumerate(sizes):
+        places[size > SMALL].append(i)
+    rows = [norms([tensors[i] for i in part]) for norms, part in zip((small, large), places, strict=True) if part]
+    return rows[0] if len(rows) == 1 else take(concat(rows), np.argsort([*places[0], *places[1]]))
 
 
 @dataclasses.dataclass(eq=False)

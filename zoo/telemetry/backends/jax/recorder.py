@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from zoo.telemetry.backends.recorder import LARGEST, SMALL, SMALLEST, Ring, Tap
+from zoo.telemetry.backends.recorder import LARGEST, SMALLEST, Ring, Tap, by_size
 from zoo.telemetry.keras_private import (
     accumulated_gradients,
     batches_applied,
@@ -188,16 +188,8 @@ def _write(buffer, count, row):
 def norms(tensors: list) -> jax.Array:
     """L2 norm of each tensor: (n,) float32, right over the whole range of float32."""
     tensors = [jnp.asarray(t, jnp.float32) for t in tensors]
-    most = 0 if jax.default_backend() == "tpu" else SMALL  # it has no float64
-    small = [i for i, t in enumerate(tensors) if t.size <= most]
-    large = sorted(set(range(len(tensors))) - set(small))
-    rows = []
-    if small:
-        rows.append(_doubled([tensors[i] for i in small]))
-    if large:
-        rows.append(_guarded([tensors[i] for i in large]))
-    row = jnp.concatenate(rows)
-    return row[np.argsort(small + large)] if small and large else row
+    small = _guarded if jax.default_backend() == "tpu" else _doubled  # it has no float64
+    return by_size(tensors, [t.size for t in tensors], small, _guarded, jnp.concatenate, jnp.take)
 
 
 def _doubled(tensors: list) -> jax.Array:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zoo.telemetry.backends.recorder import LARGEST, SMALL, SMALLEST, StatefulRing, Tap
+from zoo.telemetry.backends.recorder import LARGEST, SMALL, SMALLEST, StatefulRing, Tap, by_size
 from zoo.telemetry.keras_private import clipped, trained_by
 from zoo.telemetry.layers import replaced
 
@@ -134,15 +134,8 @@ def _numbers(columns: slice) -> list[int]:
 def norms(tensors: list) -> tf.Tensor:
     """L2 norm of each tensor that is not `None`: (n,) float32, right over the whole range of float32."""
     tensors = [_dense(t) for t in tensors if t is not None]
-    small = [i for i, t in enumerate(tensors) if (t.shape.num_elements() or SMALL + 1) <= SMALL]
-    large = sorted(set(range(len(tensors))) - set(small))
-    rows = []
-    if small:
-        rows.append(_doubled([tensors[i] for i in small]))
-    if large:
-        rows.append(_guarded([tensors[i] for i in large]))
-    row = tf.concat(rows, 0)
-    return tf.gather(row, np.argsort(small + large)) if small and large else row
+    sizes = [t.shape.num_elements() or SMALL + 1 for t in tensors]  # what is not known may be large
+    return by_size(tensors, sizes, _doubled, _guarded, lambda rows: tf.concat(rows, 0), tf.gather)
 
 
 def _doubled(tensors: list) -> tf.Tensor:
