@@ -50,9 +50,9 @@ def main() -> None:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    import train
     import zoo.sweeping.callback  # noqa: F401  Hydra looks it up while it composes
-    from zoo.config import CONF
+    from zoo.__main__ import train
+    from zoo.places import CONF
     from zoo.sweeping import hydra_private, workers
     from zoo.sweeping.plan import Plan
 
@@ -91,7 +91,7 @@ def main() -> None:
         plan = Plan.of(config)
         seconds.clear()
         planned = (time.process_time() - began) / plan.total
-    task = train.train.__wrapped__
+    task = train.__wrapped__
     asked = [(number, [f"seed={number}", *given], loader, config, task) for number in range(2 * jobs)]
     packs = [asked[:jobs], asked[jobs:]] if way == "packed" else [[job] for job in asked[:jobs]]
     first: dict[str, float] = {}

@@ -204,5 +204,5 @@ def test_what_is_of_another_shape_or_not_faster_is_trained_by_itself(alone, caps
     ],
 )
 def test_a_config_says_what_keeps_its_run_from_being_packed(words, reason):
-    found = packable.obstacle(composed(*words))
+    found = packable.obstacle(cfg := composed(*words), reuse.common_to(cfg))
     assert found is None if reason is None else found is not None and reason in found

@@ -130,6 +130,7 @@ class Pack:
         self.numbers: Numbers | None = None
         self._layers: list[Any] = []
         self._laying: Any = None
+        self._taking: Any = None
         self._order_of_calls: Any = None
         self.program = reuse.program_of(waiting[0].cfg)
         self.probes: Any = None  # of the first member: what they compile serves all
@@ -206,8 +207,23 @@ class Pack:
             self._laying = tf.function(lay, autograph=False)
         self._laying([np.asarray(value) for value in values])  # numbers too are no constants of it
 
+    def _take(self) -> list[np.ndarray]:
+        """Return the values of the shared model: all by one call, as `_lay` gives them."""
+        import tensorflow as tf
+
+        from zoo.telemetry.keras_private import raw_value
+
+        if self._taking is None:
+            variables = [raw_value(variable) for variable in self.variables]
+
+            def take() -> list[tf.Tensor]:
+                return [tf.identity(variable) for variable in variables]
+
+            self._taking = tf.function(take, autograph=False)
+        return [value.numpy().copy() for value in self._taking()]  # what the next steps change is not these
+
     def _put_aside(self, member: Member) -> None:
-        member.values = [v.value.numpy().copy() for v in self.variables]
+        member.values = self._take()
         member.kept |= {
             "initializers": [
                 {name: thing for name, thing in vars(layer).items() if name.endswith("_initializer")}

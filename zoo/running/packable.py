@@ -3,7 +3,6 @@
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.config import resolved
-from zoo.running import reuse
 
 MODELS = ("zoo.models.mlp",)
 # They update each entry of a variable by what was of this entry alone, and by numbers that all entries share.
@@ -25,8 +24,13 @@ MOST = 24  # members of a pack: more are no faster
 SMALL = 2e6
 
 
-def obstacle(cfg: DictConfig) -> str | None:
-    """Return what in a run's config keeps it from being packed, in words; `None` if nothing does."""
+def obstacle(cfg: DictConfig, program: str | None) -> str | None:
+    """Return what in a run's config keeps it from being packed, in words; `None` if nothing does.
+
+    Args:
+        cfg: of the run.
+        program: what `reuse.common_to` says of it.
+    """
     target = str(cfg.model._target_)
     if target not in MODELS:
         return f"{target.rpartition('.')[2]} is no MLP"
@@ -51,4 +55,4 @@ def obstacle(cfg: DictConfig) -> str | None:
             return f"{name}=true"
     if "${hydra:" in str(OmegaConf.to_container(cfg, resolve=False)):
         return "its config asks Hydra for values"
-    return None if reuse.common_to(cfg) is not None else "there are functions or classes of your own in it"
+    return None if program is not None else "there are functions or classes of your own in it"

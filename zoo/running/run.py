@@ -84,7 +84,8 @@ def run_job(cfg: DictConfig, job: Job) -> float:
     """
     if threading.current_thread() is threading.main_thread():
         interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a run that is told to end is recorded as KILLED
-    sys.path.append(os.getcwd())  # a person's own functions lie where the command is given
+    if os.getcwd() not in sys.path:  # a person's own functions lie where the command is given
+        sys.path.append(os.getcwd())
     if isinstance(cfg.resume, str):
         cfg, job = resumed(cfg, job)
     if _held is not None:

@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import copy
+import pickle
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -23,7 +23,7 @@ KEPT = 32  # compositions, of which a sweep has one for each combination of choi
 HERE = ("JoblibLauncher", "BasicLauncher", "LocalLauncher")  # ours, Hydra's own, and submitit's
 
 
-_composed: dict[tuple, DictConfig] = {}
+_composed: dict[tuple, bytes] = {}  # pickled, from which a copy is made in a fifth of the time of deepcopy
 _groups: dict[tuple, bool] = {}
 
 
@@ -122,8 +122,8 @@ def job_config(config_loader: Any, config: DictConfig, overrides: Sequence[str])
     if key not in _composed:
         while len(_composed) >= KEPT:
             del _composed[next(iter(_composed))]
-        _composed[key] = config_loader.load_sweep_config(config, lines)
-    job = copy.deepcopy(_composed[key])
+        _composed[key] = pickle.dumps(config_loader.load_sweep_config(config, lines))
+    job = pickle.loads(_composed[key])
     ConfigLoaderImpl._apply_overrides_to_config([word for word in words if word not in choices], job)
     job.hydra.overrides.task = list(overrides)
     named = job.hydra.job.config.override_dirname

@@ -43,11 +43,12 @@ def packs(configs: Sequence[DictConfig], most: int | None, slots: int) -> tuple[
     left_out: dict[str, list[str]] = collections.defaultdict(list)
     single: list[list[int]] = []
     for k, cfg in enumerate(configs):
-        reason, program = packable.obstacle(cfg), str(reuse.common_to(cfg))
+        program = reuse.common_to(cfg)
+        reason = packable.obstacle(cfg, program)
         if reason is None:
-            programs[program].append(k)
+            programs[str(program)].append(k)
         else:
-            left_out[reason].append(program)
+            left_out[reason].append(str(program))
             single.append([k])
     found = single
     for places in programs.values():

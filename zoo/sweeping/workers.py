@@ -280,12 +280,15 @@ def _begin(parent: int, cwd: str) -> None:
 
 def _import() -> None:
     """Import what every job needs, while the sweep is being prepared."""
+    import gc
+
     from zoo.startup import import_keras, quiet
     from zoo.tracking.store import import_mlflow
 
     with quiet():
         import_mlflow()
     import_keras()
+    gc.freeze()  # no collection need go through what is there for good
 
 
 def execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> tuple:
@@ -326,7 +329,6 @@ def _at_work() -> Iterator[None]:
 
 def _execute(number: int, overrides: list[str], config_loader, config: DictConfig, task_function) -> JobReturn:
     from hydra import version
-    from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import run_job, setup_globals
     from omegaconf import open_dict
 
@@ -341,7 +343,6 @@ def _execute(number: int, overrides: list[str], config_loader, config: DictConfi
     with open_dict(job):
         job.hydra.job.id = f"{job.hydra.job.name}_{number}"
         job.hydra.job.num = number
-    HydraConfig.instance().set_config(job)
     return run_job(
         hydra_context=context(config_loader, job),
         task_function=task_function,

@@ -14,6 +14,8 @@ from zoo.tracking.reasons import LOST, StoreError, reason_of
 from zoo.tracking.store import Store
 
 REST = 1.0  # seconds between two deliveries: epochs may be short, and a request costs more than what it carries
+SHARE = 0.05  # of the time that deliveries may take: one that took long is followed by a long rest
+LONGEST = 10.0  # seconds of such a rest
 LONGEST_REST = 60.0  # between two tries at a store that does not answer
 MOST = {"points": 800, "params": 100, "tags": 100}  # that go in one request: of all together MLflow takes 1,000
 NAME, TAG, PARAM = 250, 5000, 6000  # letters that it takes
@@ -190,8 +192,9 @@ class Delivery:
             self._more.clear()
             closing = self._closing.is_set()
             try:
-                refused = deliver(self._journal, self._connect(), self._folder, self._left.is_set)
-                rest, self._failure = REST, None
+                store, began = self._connect(), time.monotonic()
+                refused = deliver(self._journal, store, self._folder, self._left.is_set)
+                rest, self._failure = min(max(REST, (time.monotonic() - began) / SHARE), LONGEST), None
                 if refused:
                     self._say(f"the tracking store refused an entry: {refused[0]}.", lost=True)
             except Exception as error:
